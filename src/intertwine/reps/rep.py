@@ -1,0 +1,336 @@
+"""The third noun: a linear Action on a flat feature, as a sum of tensor products of factors with multiplicities."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from ..groups import Group
+from ..groups.group import Element
+from ..groups.product import parts, product
+from .action import Action, check_batch
+from .factor import Adjoint, Defining, Determinant, Factor, Regular, lift
+
+MAX_MATRIX_DIM = 4096
+
+
+@dataclass(frozen=True)
+class Product:
+    """A tensor product of factors: one multiplicity-free term of a Rep; no factors means the trivial representation."""
+
+    factors: tuple[Factor, ...] = ()
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Size of each component axis."""
+        return tuple(factor.dim for factor in self.factors)
+
+    @property
+    def dim(self) -> int:
+        """Number of components."""
+        return math.prod(self.shape)
+
+    @property
+    def dual(self) -> "Product":
+        """The contragredient, axis by axis."""
+        return Product(tuple(factor.dual for factor in self.factors))
+
+    def __mul__(self, other: "Product") -> "Product":
+        return Product(self.factors + other.factors)
+
+    def __str__(self) -> str:
+        if not self.factors:
+            return "1"
+        runs: list[list] = []
+        for factor in map(str, self.factors):
+            if runs and runs[-1][0] == factor:
+                runs[-1][1] += 1
+            else:
+                runs.append([factor, 1])
+        return "*".join(name if power == 1 else f"{name}^{power}" for name, power in runs)
+
+
+Terms = tuple[tuple[Product, int], ...]
+
+
+class Rep(Action):
+    """A representation of `group` on `Tensor[..., dim]`: a sum of terms c·W, built by the algebra of representations.
+
+    `a + b` direct sum (order kept, nothing merged), `3 * a` multiplicity, `a * b` tensor product (of the product group
+    when the groups differ), `a ** p`, `a.dual`. Each term is a contiguous block viewed as `[..., *W.shape, c]`:
+    components first, channels last. Equality is structural, so a Rep is a cache key.
+    """
+
+    def __init__(self, group: Group, terms: Sequence[tuple[Product, int]]):
+        for W, c in terms:
+            if c < 0:
+                raise ValueError(f"Rep of {group}: the multiplicity of {W} must not be negative, got {c}")
+            for factor in W.factors:
+                if factor.group != group:
+                    raise ValueError(f"Rep of {group}: its factor {factor} belongs to {factor.group}")
+        self.group = group
+        self.terms: Terms = tuple((W, int(c)) for W, c in terms if c > 0)
+
+    def _with(self, group: Group, terms: Sequence[tuple[Product, int]]) -> "Rep":
+        """The result of an operation; a subclass returns its own kind where it can."""
+        return Rep(group, terms)
+
+    # --- structure
+
+    @property
+    def dim(self) -> int:
+        """Number of entries of a flat feature."""
+        return sum(W.dim * c for W, c in self.terms)
+
+    @property
+    def key(self) -> str:
+        """A text that names group and structure, the same in every process."""
+        return f"{self.group}: {Rep.__str__(self)}"
+
+    def __str__(self) -> str:
+        if not self.terms:
+            return "0"
+        return " + ".join(str(W) if c == 1 else f"{c}*{W}" if W.factors else str(c) for W, c in self.terms)
+
+    def __repr__(self) -> str:
+        return f"{self} of {self.group}"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Rep) and self.group == other.group and self.terms == other.terms
+
+    def __hash__(self) -> int:
+        return hash((self.group, self.terms))
+
+    @property
+    def is_permutation(self) -> bool:
+        """Whether every element permutes the entries."""
+        return all(factor.is_permutation for W, _ in self.terms for factor in W.factors)
+
+    @property
+    def is_signed_permutation(self) -> bool:
+        """Whether every element permutes the entries up to sign."""
+        return all(factor.is_signed_permutation for W, _ in self.terms for factor in W.factors)
+
+    @property
+    def is_orthogonal(self) -> bool:
+        """Whether every element keeps the Euclidean norm."""
+        return all(factor.is_orthogonal for W, _ in self.terms for factor in W.factors)
+
+    # --- algebra
+
+    def __add__(self, other: "Rep") -> "Rep":
+        if not isinstance(other, Rep):
+            return NotImplemented
+        if self.group != other.group:
+            raise ValueError(
+                f"cannot add a representation of {self.group} to one of {other.group}; "
+                "restrict one of them, or lift both to the product group"
+            )
+        return self._with(self.group, self.terms + other.terms)
+
+    def __rmul__(self, count: int) -> "Rep":
+        if not isinstance(count, int):
+            return NotImplemented
+        return self._with(self.group, [(W, count * c) for W, c in self.terms])
+
+    def __mul__(self, other: "Rep | int") -> "Rep":
+        if isinstance(other, int):
+            return other * self
+        if not isinstance(other, Rep):
+            return NotImplemented
+        if self.group != other.group:
+            return outer(self, other)
+        return self._with(self.group, [(U * W, a * c) for U, a in self.terms for W, c in other.terms])
+
+    def __pow__(self, power: int) -> "Rep":
+        if not isinstance(power, int) or power < 0:
+            raise ValueError(f"({self})**{power}: the power must be an integer of at least 0")
+        out: Rep = Rep(self.group, [(Product(), 1)])
+        for _ in range(power):
+            out = out * self
+        return self._with(self.group, out.terms)
+
+    @property
+    def dual(self) -> "Rep":
+        """The contragredient representation; an orthogonal one is its own dual."""
+        return self._with(self.group, [(W.dual, c) for W, c in self.terms])
+
+    def merged(self) -> tuple["Rep", Tensor]:
+        """Collect equal terms, in order of first appearance: the merged Rep and the index with x_merged = x[..., index]."""
+        counts: dict[Product, int] = {}
+        for W, c in self.terms:
+            counts[W] = counts.get(W, 0) + c
+        entries = self.split(torch.arange(self.dim))
+        index = [
+            torch.cat([block for (V, _), block in zip(self.terms, entries) if V == W], -1).reshape(-1) for W in counts
+        ]
+        index = torch.cat(index) if index else torch.zeros(0, dtype=torch.int64)
+        return self._with(self.group, list(counts.items())), index
+
+    # --- data
+
+    def check(self, x: Tensor) -> None:
+        """Raise ValueError unless the trailing dimension of x is `dim`."""
+        if x.shape[-1] != self.dim:
+            raise ValueError(f"{self!r} has dimension {self.dim}, the data has trailing dimension {x.shape[-1]}")
+
+    def split(self, x: Float[Tensor, "*batch dim"]) -> list[Tensor]:
+        """The blocks of x as views `[..., *W.shape, c]`, one for each term."""
+        self.check(x)
+        sizes = [W.dim * c for W, c in self.terms]
+        blocks = x.split(sizes, -1) if sizes else []
+        return [block.unflatten(-1, (*W.shape, c)) for block, (W, c) in zip(blocks, self.terms)]
+
+    def join(self, blocks: Sequence[Tensor]) -> Float[Tensor, "*batch dim"]:
+        """The flat feature of blocks `[..., *W.shape, c]`: the inverse of `split`."""
+        if len(blocks) != len(self.terms):
+            raise ValueError(f"{self!r} has {len(self.terms)} terms, got {len(blocks)} blocks")
+        return torch.cat([block.flatten(-len(W.shape) - 1) for block, (W, _) in zip(blocks, self.terms)], -1)
+
+    def randn(self, *batch: int, generator: torch.Generator, dtype=torch.float32, device=None) -> Tensor:
+        """A feature of independent standard normal entries, [*batch, dim]."""
+        x = torch.randn(*batch, self.dim, generator=generator, dtype=dtype, device=generator.device)
+        return x.to(device) if device is not None else x
+
+    # --- the action
+
+    def act(self, g: Element, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
+        """g·x, axis by axis: never the dense matrix. An unbatched x is spread over a batch of elements."""
+        self.check(x)
+        batch = self.group.batch_shape(g)
+        if x.ndim == 1:
+            x = x.expand(*batch, self.dim)
+        check_batch(self, batch, x.shape[:-1])
+        if not self.terms:
+            return x
+        matrices: dict[Factor, Tensor] = {}
+        blocks = []
+        for (W, _), block in zip(self.terms, self.split(x)):
+            for axis, factor in enumerate(W.factors):
+                if factor not in matrices:
+                    matrices[factor] = (
+                        factor.permutation(g).to(x.device)
+                        if factor.is_permutation
+                        else factor.matrix(g).to(x.device, x.dtype)
+                    )
+                move = _gather if factor.is_permutation else _multiply
+                block = move(matrices[factor], block, len(batch), x.ndim - 1 + axis)
+            blocks.append(block)
+        return self.join(blocks)
+
+    def algebra_act(self, X: Element, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
+        """The derivative of exp(tX)·x at t = 0, for a Lie algebra element X; batched like `act`."""
+        self.check(x)
+        first = X
+        while isinstance(first, tuple):
+            first = first[0]
+        batch = first.shape[:-2]
+        if x.ndim == 1:
+            x = x.expand(*batch, self.dim)
+        check_batch(self, batch, x.shape[:-1])
+        blocks = []
+        for (W, _), block in zip(self.terms, self.split(x)):
+            total = torch.zeros_like(block)
+            for axis, factor in enumerate(W.factors):
+                M = factor.algebra(X).to(x.device, x.dtype)
+                total = total + _multiply(M, block, len(batch), x.ndim - 1 + axis)
+            blocks.append(total)
+        return self.join(blocks) if blocks else x
+
+    def matrix(self, g: Element, dtype: torch.dtype = torch.float64, *, force: bool = False) -> Tensor:
+        """The dense matrix of g, [..., dim, dim]. Raises ValueError above dimension 4096 unless `force`."""
+        self._guard(force)
+        batch = self.group.batch_shape(g)
+        columns = torch.eye(self.dim, dtype=dtype)
+        return self.act(g, columns.expand(*batch, self.dim, self.dim)).mT
+
+    def algebra_matrix(self, X: Element, dtype: torch.dtype = torch.float64, *, force: bool = False) -> Tensor:
+        """The dense matrix of a Lie algebra element, [..., dim, dim]; refuses like `matrix`."""
+        self._guard(force)
+        first = X
+        while isinstance(first, tuple):
+            first = first[0]
+        columns = torch.eye(self.dim, dtype=dtype)
+        return self.algebra_act(X, columns.expand(*first.shape[:-2], self.dim, self.dim)).mT
+
+    def _guard(self, force: bool) -> None:
+        if self.dim > MAX_MATRIX_DIM and not force:
+            raise ValueError(
+                f"{self!r} has dimension {self.dim}: a dense matrix above {MAX_MATRIX_DIM} is refused; "
+                "use act(), or force=True"
+            )
+
+    def character(self, g: Element) -> Tensor:
+        """The trace of g, [...], as a product over factors: no matrix of the whole representation is built."""
+        traces: dict[Factor, Tensor] = {}
+        total = torch.zeros(self.group.batch_shape(g), dtype=torch.float64)
+        for W, c in self.terms:
+            term = torch.full_like(total, c)
+            for factor in W.factors:
+                if factor not in traces:
+                    traces[factor] = factor.matrix(g).diagonal(dim1=-2, dim2=-1).sum(-1)
+                term = term * traces[factor]
+            total = total + term
+        return total
+
+
+def _multiply(M: Tensor, block: Tensor, batch_ndim: int, axis: int) -> Tensor:
+    """Matrices [*batch, d, d] along one axis of a block whose first batch_ndim axes are the batch."""
+    shape = block.shape
+    before = math.prod(shape[batch_ndim:axis])
+    after = math.prod(shape[axis + 1 :])
+    folded = block.reshape(*shape[:batch_ndim], before, shape[axis], after)
+    return (M.unsqueeze(-3) @ folded).reshape(shape)
+
+
+def _gather(p: Tensor, block: Tensor, batch_ndim: int, axis: int) -> Tensor:
+    """Move component i of one axis to p[i]."""
+    source = p.argsort(-1)
+    if batch_ndim == 0:
+        return block.index_select(axis, source)
+    index = source.reshape(*p.shape[:-1], *[1] * (axis - batch_ndim), p.shape[-1], *[1] * (block.ndim - axis - 1))
+    return block.gather(axis, index.expand(block.shape))
+
+
+def outer(a: Rep, b: Rep) -> Rep:
+    """The external tensor product: a representation of group(a) * group(b), also where both groups are the same."""
+    group = product(a.group, b.group)
+    offset = len(parts(a.group))
+    terms = []
+    for U, c in a.terms:
+        for W, d in b.terms:
+            left = tuple(lift(group, 0, factor) for factor in U.factors)
+            right = tuple(lift(group, offset, factor) for factor in W.factors)
+            terms.append((Product(left + right), c * d))
+    return Rep(group, terms)
+
+
+def pull(group: Group, index: int, rep: Rep) -> Rep:
+    """A representation of factor `index` of a direct product, as one of the whole product."""
+    factors = parts(group)
+    if factors[index] != rep.group:
+        raise ValueError(f"pull: factor {index} of {group} is {factors[index]}, the representation is of {rep.group}")
+    return Rep(group, [(Product(tuple(lift(group, index, f) for f in W.factors)), c) for W, c in rep.terms])
+
+
+def _one(group: Group, *factors: Factor) -> Rep:
+    return Rep(group, [(Product(factors), 1)])
+
+
+def _defining(group: Group) -> Rep:
+    members = parts(group)
+    if len(members) == 1:
+        return _one(group, Defining(group))
+    return _one(group, *[lift(group, i, Defining(member)) for i, member in enumerate(members)])
+
+
+Group._named_reps.update(
+    V=_defining,
+    trivial=_one,
+    regular=lambda group: _one(group, Regular(group)),
+    adjoint=lambda group: _one(group, Adjoint(group)),
+    det=lambda group: _one(group, Determinant(group)),
+)
