@@ -159,7 +159,7 @@ class Rep(Action):
         return self._with(self.group, [(W.dual, c) for W, c in self.terms])
 
     def merged(self) -> tuple["Rep", Tensor]:
-        """Collect equal terms, in order of first appearance: the merged Rep and the index with x_merged = x[..., index]."""
+        """Collect equal terms in order of first appearance: the Rep, and the index with x_merged = x[..., index]."""
         counts: dict[Product, int] = {}
         for W, c in self.terms:
             counts[W] = counts.get(W, 0) + c
