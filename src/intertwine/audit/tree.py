@@ -1,0 +1,68 @@
+"""Audited inputs and outputs are tensors, dicts, tuples or graphs: three functions that walk them all."""
+
+import contextlib
+import copy
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+
+def map_tensors(fn: Callable[[Tensor], Tensor], x: Any) -> Any:
+    """The same structure with `fn` applied to every tensor; graph objects are copied through their own `apply`."""
+    if isinstance(x, Tensor):
+        return fn(x)
+    if isinstance(x, Mapping):
+        return type(x)({key: map_tensors(fn, value) for key, value in x.items()})
+    if isinstance(x, tuple) and hasattr(x, "_fields"):
+        return type(x)(*(map_tensors(fn, value) for value in x))
+    if isinstance(x, (list, tuple)):
+        return type(x)(map_tensors(fn, value) for value in x)
+    if hasattr(x, "apply") and hasattr(x, "to_dict"):
+        return copy.copy(x).apply(fn)
+    return x
+
+
+def named_tensors(x: Any, name: str = "") -> dict[str, Tensor]:
+    """Every tensor by its path, such as "forces" or "0.pos"; a bare tensor or array has the empty path."""
+    if isinstance(x, Tensor):
+        return {name: x}
+    if isinstance(x, (np.ndarray, np.generic)):
+        return {name: torch.as_tensor(np.asarray(x))}
+    if not isinstance(x, Mapping) and hasattr(x, "to_dict"):
+        x = x.to_dict()
+    items = x.items() if isinstance(x, Mapping) else enumerate(x) if isinstance(x, (list, tuple)) else ()
+    return {
+        path: tensor
+        for key, value in items
+        for path, tensor in named_tensors(value, f"{name}.{key}" if name else str(key)).items()
+    }
+
+
+def cast(x: Any, dtype: torch.dtype) -> Any:
+    """Floating tensors in another dtype, everything else as it is; NumPy arrays too."""
+    if isinstance(x, np.ndarray) and np.issubdtype(x.dtype, np.floating):
+        return x.astype(torch.empty(0, dtype=dtype).numpy().dtype)
+    return map_tensors(lambda t: t.to(dtype) if t.is_floating_point() else t, x)
+
+
+def module_of(fn: Callable) -> torch.nn.Module | None:
+    """The torch module behind a callable: itself, or the owner of a bound method."""
+    owner = fn if isinstance(fn, torch.nn.Module) else getattr(fn, "__self__", None)
+    return owner if isinstance(owner, torch.nn.Module) else None
+
+
+@contextlib.contextmanager
+def evaluating(fn: Callable) -> Iterator[None]:
+    """Run a module in eval() mode and give every submodule its own mode back."""
+    module = module_of(fn)
+    modes = {} if module is None else {child: child.training for child in module.modules()}
+    if module is not None:
+        module.eval()
+    try:
+        yield
+    finally:
+        for child, mode in modes.items():
+            child.training = mode
