@@ -1,0 +1,1 @@
+"""Data sets and how to cut them; `data.atoms` needs the extra `intertwine[atoms]`."""

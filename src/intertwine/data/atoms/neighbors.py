@@ -1,0 +1,228 @@
+"""Neighbour lists of open, mixed and periodic boxes: every local model of atoms starts from these edges.
+
+The edge (source j, target i, shift S) means r_ij = pos[j] + S @ cell - pos[i], from the receiving atom to its neighbour.
+"""
+
+import importlib.util
+from functools import lru_cache
+
+import numpy as np
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor
+
+from ...extras import require
+
+MAX_EDGES = 50_000_000
+_TIE = 1e-4  # Å: neighbours this close to the k-th count as equally near
+
+
+def neighbor_list(
+    pos: Float[Tensor, "n 3"],
+    cell: Float[Tensor, "3 3"],
+    pbc: Bool[Tensor, "3"],
+    cutoff: float,
+    *,
+    max_neighbors: int | None = None,
+    max_edges: int = MAX_EDGES,
+    engine: str = "auto",
+) -> tuple[Int[Tensor, "2 edges"], Float[Tensor, "edges 3"]]:
+    """All pairs closer than `cutoff` (Å, strictly), both directions, sorted by (target, source, shift).
+
+    pos: Å, need not be wrapped; cell: rows are lattice vectors, zero rows allowed along open directions.
+    Returns `edge_index` = (source, target) and the integer image shifts as floats of pos's dtype. An atom and its own
+    image are a pair, an atom and itself are not. `max_neighbors=k` keeps, for every atom, its k nearest and all within
+    1e-4 Å of the k-th; an edge stays when either end keeps it, so the list stays symmetric.
+    engine: "vesin", "ase" (slow), or "auto": vesin where it is installed.
+    Raises ValueError for cutoff <= 0, non-finite input, a periodic direction without a cell vector, and for more than
+    `max_edges` expected edges (before anything is built).
+    """
+    points, box, periodic = _as_numpy(pos, cell, pbc)
+    _check(points, box, periodic, cutoff, max_neighbors, max_edges)
+    if not periodic.any():
+        box = np.zeros((3, 3))
+    if engine not in ("auto", "vesin", "ase"):
+        raise ValueError(f"neighbor_list: engine must be auto, vesin or ase, got {engine!r}")
+    search = _vesin if engine == "vesin" or (engine == "auto" and _has_vesin()) else _ase
+    if len(points) == 0:
+        target, source, shift = np.zeros(0, np.int64), np.zeros(0, np.int64), np.zeros((0, 3), np.int64)
+    else:
+        target, source, shift = search(points, box, periodic, float(cutoff))
+    if max_neighbors is not None:
+        distance = np.linalg.norm(points[source] + shift @ box - points[target], axis=1)
+        kept = _nearest(target, source, distance, len(points), max_neighbors)
+        target, source, shift = target[kept], source[kept], shift[kept]
+    order = _order(target, source, shift, len(points))
+    edge_index = torch.from_numpy(np.stack([source[order], target[order]])).to(pos.device)
+    return edge_index, torch.from_numpy(shift[order]).to(device=pos.device, dtype=pos.dtype)
+
+
+def batch_neighbor_list(
+    pos: Float[Tensor, "n 3"],
+    cell: Float[Tensor, "graphs 3 3"],
+    pbc: Bool[Tensor, "graphs 3"],
+    batch: Int[Tensor, " n"],
+    cutoff: float,
+    *,
+    max_neighbors: int | None = None,
+) -> tuple[Int[Tensor, "2 edges"], Float[Tensor, "edges 3"]]:
+    """`neighbor_list` of every graph of a batch, in the batch's atom numbering; `batch` must be sorted.
+
+    Raises ValueError as `neighbor_list` does, and when `batch` is not sorted.
+    """
+    if batch.numel() > 1 and bool((batch[1:] < batch[:-1]).any()):
+        raise ValueError("batch_neighbor_list: batch must be sorted (atoms of one graph stand together)")
+    counts = torch.bincount(batch, minlength=len(cell)).tolist()
+    edges, shifts, start = [], [], 0
+    for g, count in enumerate(counts):
+        index, shift = neighbor_list(pos[start : start + count], cell[g], pbc[g], cutoff, max_neighbors=max_neighbors)
+        edges.append(index + start)
+        shifts.append(shift)
+        start += count
+    return torch.cat(edges, 1), torch.cat(shifts)
+
+
+class VerletList:
+    """A neighbour list that is rebuilt only when an atom has moved more than skin / 2 since the last build.
+
+    cutoff, skin: Å, skin >= 0. `update` gives exactly what a fresh list gives, edge for edge: pairs between cutoff and
+    cutoff + skin are remembered but not returned. `rebuilds` counts the builds.
+    """
+
+    def __init__(self, cutoff: float, skin: float = 0.5):
+        if not cutoff > 0:
+            raise ValueError(f"VerletList: cutoff must be positive (Å), got {cutoff}")
+        if not skin >= 0:
+            raise ValueError(f"VerletList: skin must not be negative (Å), got {skin}")
+        self.cutoff, self.skin, self.rebuilds = float(cutoff), float(skin), 0
+        self._built: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
+        self._edges: tuple[Tensor, Tensor] | None = None
+
+    def update(
+        self,
+        pos: Float[Tensor, "n 3"],
+        cell: Float[Tensor, "graphs 3 3"],
+        pbc: Bool[Tensor, "graphs 3"],
+        batch: Int[Tensor, " n"] | None = None,
+    ) -> tuple[Int[Tensor, "2 edges"], Float[Tensor, "edges 3"]]:
+        """Edges of these positions; `batch=None` means one graph, whose cell may be [3, 3] and pbc [3]."""
+        pos = pos.detach()
+        cell, pbc = cell.detach().reshape(-1, 3, 3), pbc.reshape(-1, 3)
+        batch = torch.zeros(len(pos), dtype=torch.int64, device=pos.device) if batch is None else batch
+        if self._edges is None or self._stale(pos, cell, pbc, batch):
+            self._edges = batch_neighbor_list(pos, cell, pbc, batch, self.cutoff + self.skin)
+            self._built = (pos.clone(), cell.clone(), pbc.clone(), batch.clone())
+            self.rebuilds += 1
+        edge_index, shift = self._edges
+        source, target = edge_index
+        points = pos.double()  # as in neighbor_list: float32 rounding must not decide which pairs are in
+        vector = (
+            points[source] - points[target] + torch.einsum("ea,eab->eb", shift.double(), cell.double()[batch[target]])
+        )
+        near = vector.square().sum(1) < self.cutoff**2
+        return edge_index[:, near], shift[near].to(pos.dtype)
+
+    def _stale(self, pos: Tensor, cell: Tensor, pbc: Tensor, batch: Tensor) -> bool:
+        old_pos, *rest = self._built
+        if pos.shape != old_pos.shape or pos.device != old_pos.device or pos.dtype != old_pos.dtype:
+            return True
+        if not all(old.shape == new.shape and torch.equal(old, new) for old, new in zip(rest, (cell, pbc, batch))):
+            return True
+        moved = (pos - old_pos).square().sum(1)
+        # Written so that NaN counts as moved and reaches the check of the rebuild.
+        return pos.numel() > 0 and not bool(moved.max() <= (self.skin / 2) ** 2)
+
+
+def _as_numpy(pos: Tensor, cell: Tensor, pbc: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    points = np.ascontiguousarray(torch.as_tensor(pos).detach().cpu().numpy(), dtype=np.float64)
+    box = np.ascontiguousarray(torch.as_tensor(cell).detach().cpu().numpy(), dtype=np.float64)
+    periodic = np.ascontiguousarray(torch.as_tensor(pbc).detach().cpu().numpy(), dtype=bool)
+    for name, array, shape in (("pos", points, (len(points), 3)), ("cell", box, (3, 3)), ("pbc", periodic, (3,))):
+        if array.shape != shape:
+            raise ValueError(f"neighbor_list: {name} must have shape {shape}, got {array.shape}")
+    return points, box, periodic
+
+
+def _check(points, box, periodic, cutoff, max_neighbors, max_edges) -> None:
+    if not (cutoff > 0 and np.isfinite(cutoff)):
+        raise ValueError(f"neighbor_list: cutoff must be positive and finite (Å), got {cutoff}")
+    if max_neighbors is not None and max_neighbors < 1:
+        raise ValueError(f"neighbor_list: max_neighbors must be at least 1, got {max_neighbors}")
+    if not np.isfinite(points).all():
+        atom = int(np.flatnonzero(~np.isfinite(points).all(1))[0])
+        raise ValueError(f"neighbor_list: atom {atom} stands at {points[atom].tolist()}; positions must be finite")
+    if not np.isfinite(box).all():
+        raise ValueError(f"neighbor_list: the cell {box.tolist()} is not finite")
+    for axis in np.flatnonzero(periodic):
+        if not box[axis].any():
+            raise ValueError(f"neighbor_list: pbc is True along axis {axis}, but its cell vector is zero")
+    all_pairs = len(points) * (len(points) - 1)
+    if (periodic.any() or all_pairs > max_edges) and expected_edges(points, box, periodic, cutoff) > max_edges:
+        count = expected_edges(points, box, periodic, cutoff)
+        raise ValueError(
+            f"neighbor_list: {len(points)} atoms with cutoff {cutoff} Å would make about {count:.1e} edges "
+            f"(limit {max_edges:.1e}); use a smaller cutoff, or raise max_edges"
+        )
+
+
+def expected_edges(points: np.ndarray, box: np.ndarray, periodic: np.ndarray, cutoff: float) -> float:
+    """Estimate of the number of directed edges from the mean density; no more than all pairs in an open box."""
+    count = len(points)
+    if not count:
+        return 0.0
+    extent = np.ptp(points, axis=0)
+    frame = np.where(periodic[:, None], box, 0.0)
+    # Open directions get an orthogonal vector as long as the system (at least 1 Å).
+    for axis in np.flatnonzero(~periodic):
+        rest = frame[np.arange(3) != axis]
+        normal = np.cross(*rest) if np.linalg.norm(np.cross(*rest)) > 0 else np.eye(3)[axis]
+        frame[axis] = normal / np.linalg.norm(normal) * max(float(np.abs(extent @ normal)), extent.max(), 1.0)
+    volume = max(abs(float(np.linalg.det(frame))), 1e-12)
+    estimate = count * (count / volume) * 4 / 3 * np.pi * cutoff**3
+    return estimate if periodic.any() else min(estimate, count * (count - 1))
+
+
+@lru_cache(maxsize=1)
+def _has_vesin() -> bool:
+    return importlib.util.find_spec("vesin") is not None
+
+
+def _vesin(points, box, periodic, cutoff):
+    vesin = require("vesin", "atoms")
+    finder = vesin.NeighborList(cutoff=cutoff, full_list=True)
+    target, source, shift = finder.compute(points, box, periodic, quantities="ijS")
+    return target.astype(np.int64), source.astype(np.int64), shift.astype(np.int64)
+
+
+def _ase(points, box, periodic, cutoff):
+    neighborlist = require("ase.neighborlist", "atoms")
+    # ASE divides by the volume: complete an open direction's missing vector with one that crosses nothing.
+    full = require("ase.cell", "atoms").Cell(box).complete().array
+    target, source, shift = neighborlist.primitive_neighbor_list("ijS", periodic, full, points, cutoff)
+    return target.astype(np.int64), source.astype(np.int64), shift.astype(np.int64)
+
+
+def _nearest(target, source, distance, count: int, k: int) -> np.ndarray:
+    """Mask of the edges that one of their two ends counts among its k nearest."""
+    distance = distance.round(9)  # both directions of a pair must compare alike
+    reach = np.full(count, np.inf)
+    order = np.lexsort((distance, target))
+    degree = np.bincount(target, minlength=count)
+    start = np.cumsum(degree) - degree
+    crowded = np.flatnonzero(degree > k)
+    reach[crowded] = distance[order][start[crowded] + k - 1] + _TIE
+    return (distance <= reach[target]) | (distance <= reach[source])
+
+
+def _order(target, source, shift, count: int) -> np.ndarray:
+    """The total order (target, source, shift): the same list on every machine, whatever the engine."""
+    if not len(target):
+        return np.zeros(0, np.int64)
+    low = shift.min(0)
+    width = [int(w) for w in shift.max(0) - low + 1]
+    if count * count * width[0] * width[1] * width[2] >= 2**62:
+        return np.lexsort((shift[:, 2], shift[:, 1], shift[:, 0], source, target))
+    key = target * count + source
+    for axis in range(3):
+        key = key * width[axis] + (shift[:, axis] - low[axis])
+    return np.argsort(key)
