@@ -44,7 +44,7 @@ serve: $(VENV)/.stamp-dev  ## the documentation on a local port, rebuilt as you 
 	$(BIN)/mkdocs serve
 
 claims: $(VENV)/.stamp-dev  ## a paper's experiment in full: make claims NAME=nequip (without NAME: list them)
-	$(BIN)/python tools/claims.py $(NAME) $(ARGS)
+	$(BIN)/python tools/run_claim.py $(NAME) $(ARGS)
 
 systems: $(VENV)/.stamp-dev  ## write docs/systems.md anew from docs/results/*.json
 	$(BIN)/python tools/systems.py
