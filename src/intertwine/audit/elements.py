@@ -6,9 +6,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..groups import Group
+from ..groups import E, Group, Lorentz, O
 from ..groups.group import Element
-from ..groups.matrix import E, Lorentz, O
 from ..groups.product import parts
 
 MAX_LITERAL = 400  # numbers in a snippet before it stops being one line anybody reads
@@ -197,6 +196,21 @@ def _cycles(p: list[int]) -> str:
         if len(cycle) > 1:
             text += "(" + " ".join(map(str, cycle)) + ")"
     return text if text else "identity"
+
+
+def describe_generator(group: Group, A: Any) -> str:
+    """One Lie algebra element in words: plane of a turn, axis of a shift, else the entries that are not zero."""
+    if isinstance(A, tuple):
+        named = [describe_generator(part, a) for part, a in zip(parts(group), A) if a.abs().max() > 0]
+        return "; ".join(named)
+    n = group.n if isinstance(group, E) else len(A)
+    names = "xyz" if n <= 3 else [str(i) for i in range(n)]
+    entries = [(i, j) for i, j in A.nonzero().tolist()]
+    if isinstance(group, E) and entries and all(j == n for _, j in entries):
+        return "shift along " + ", ".join(names[i] for i, _ in entries)
+    if torch.equal(A, -A.mT) and len(entries) == 2:
+        return f"turn in plane {names[entries[0][0]]}{names[entries[0][1]]}"
+    return "generator " + " ".join(f"{A[i, j]:+.2g}·E({i},{j})" for i, j in entries[:6])
 
 
 def literal(g: Element) -> str | None:

@@ -41,6 +41,17 @@ def named_tensors(x: Any, name: str = "") -> dict[str, Tensor]:
     }
 
 
+def to_tensors(x: Any) -> Any:
+    """The same structure with NumPy arrays and numbers turned into tensors."""
+    if isinstance(x, (np.ndarray, np.generic)):
+        return torch.as_tensor(np.asarray(x))
+    if isinstance(x, Mapping):
+        return {key: to_tensors(value) for key, value in x.items()}
+    if isinstance(x, (list, tuple)) and not hasattr(x, "_fields"):
+        return type(x)(to_tensors(value) for value in x)
+    return x
+
+
 def cast(x: Any, dtype: torch.dtype) -> Any:
     """Floating tensors in another dtype, everything else as it is; NumPy arrays too."""
     if isinstance(x, np.ndarray) and np.issubdtype(x.dtype, np.floating):

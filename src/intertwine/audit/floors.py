@@ -1,0 +1,53 @@
+"""What a perfect model would show: the noise of the number format, of the Action, and of the model's own repeats."""
+
+import torch
+
+from .choose import Choice
+from .orbit import Orbit, Outputs
+from .tree import named_tensors
+from .verdict import NoiseFloor
+
+
+def measure_floor(low: Orbit, high: Orbit, picked: Choice, both: bool) -> dict[str, NoiseFloor]:
+    """Noise floors per output: `low` and `high` are the float32 and float64 orbits (the same one when not `both`)."""
+    n = len(low.samples)
+    base = low.base()
+    dtype = _distance(base, high.base()) if both else dict.fromkeys(base.rows)
+    again = _distance(high.base(), high.run(range(n)))
+    order = list(reversed(range(n)))
+    batching = _distance(high.base(), high.run(order, chunk=max(1, high.chunk // 2)).take(order))
+    action, round_trip = _there_and_back(high, picked)
+    return {name: NoiseFloor(dtype[name], action[name], round_trip, again[name], batching[name]) for name in base.rows}
+
+
+def _distance(a: Outputs, b: Outputs) -> dict[str, float]:
+    """RMS over samples, those without a value left out."""
+    return {
+        name: square[square.isfinite()].mean().sqrt().item() if square.isfinite().any() else 0.0
+        for name, square in a.minus(b).mean_square().items()
+    }
+
+
+def _there_and_back(orbit: Orbit, picked: Choice) -> tuple[dict[str, float], float]:
+    """f after moving each input by g and back by g⁻¹, one g per sample; and how far the input itself came."""
+    group, n = orbit.group, len(orbit.samples)
+    parts, moved, length = [], 0.0, 0.0
+    for start in range(0, n, orbit.chunk):
+        which = list(range(start, min(n, start + orbit.chunk)))
+        # the element varies with the sample: with shared elements too, all of them get their turn
+        g = group_stack(picked, which)
+        x = orbit.samples.take(which)
+        back = orbit.rep_in(group.inverse(g), orbit.rep_in(g, x))
+        parts.append(orbit._outputs(orbit.call(back, len(which)), which))
+        for name, t in named_tensors(x).items():
+            if t.is_floating_point():
+                moved += (named_tensors(back)[name].double() - t.double()).square().nan_to_num().sum().item()
+                length += t.double().square().nan_to_num().sum().item()
+    return _distance(orbit.base(), Outputs.join(parts)), (moved / length) ** 0.5 if length else 0.0
+
+
+def group_stack(picked: Choice, which: list[int]):
+    """One element per sample: the sample's own first draw, or the shared ones in turn."""
+    if picked.shared is not None:
+        return picked.group.take(picked.shared, torch.tensor([i % picked.n_elements for i in which]))
+    return picked.group.take(picked.own, torch.tensor([i * picked.n_elements for i in which]))
