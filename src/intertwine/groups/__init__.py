@@ -1,17 +1,19 @@
 """Groups: what a symmetry is."""
 
+from .embedding import Embedding as Embedding
+from .embedding import embedding as embedding
 from .finite import A as A
-from .finite import Cyclic as Cyclic
-from .finite import Dihedral as Dihedral
 from .finite import S as S
 from .finite import Trivial as Trivial
 from .group import Group as Group
 from .matrix import SE as SE
-from .matrix import SL as SL
 from .matrix import SO as SO
 from .matrix import E as E
-from .matrix import GLPlus as GLPlus
-from .matrix import Lorentz as Lorentz
 from .matrix import O as O
-from .matrix import Sp as Sp
+from .noncompact import SL as SL
+from .noncompact import GLPlus as GLPlus
+from .noncompact import Lorentz as Lorentz
+from .noncompact import Sp as Sp
+from .polygon import Cyclic as Cyclic
+from .polygon import Dihedral as Dihedral
 from .product import DirectProduct as DirectProduct

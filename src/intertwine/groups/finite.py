@@ -1,4 +1,4 @@
-"""Finite groups: permutations, rotations and reflections of a polygon, and the group with one element."""
+"""Finite groups of permutations, and the group with one element."""
 
 import itertools
 import math
@@ -8,10 +8,12 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
-from .group import Group, positive
+from .group import Group, listable, positive
 
 
-class _Finite(Group):
+class PermutingGroup(Group):
+    """A finite group whose elements permute the coordinates of V."""
+
     is_finite: ClassVar[bool] = True
     is_compact: ClassVar[bool] = True
     is_permutation: ClassVar[bool] = True
@@ -40,7 +42,7 @@ def parity(p: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class S(_Finite):
+class S(PermutingGroup):
     """All permutations of n things. Elements: int64 [..., n], p[i] the image of i; listed in lexicographic order."""
 
     n: int
@@ -66,7 +68,9 @@ class S(_Finite):
 
     def sample(self, k, *, generator, dtype=torch.float64, device="cpu") -> Tensor:
         """Uniform permutations."""
-        return torch.rand(k, self.n, generator=generator, device=generator.device).argsort(-1).to(device)
+        # float64: in float32 large sets would meet equal draws, and their order would not be uniform
+        draws = torch.rand(k, self.n, generator=generator, dtype=torch.float64, device=generator.device)
+        return draws.argsort(-1).to(device)
 
     def generators(self) -> Tensor:
         """The transposition (0 1) and the cycle (0 1 ... n-1)."""
@@ -79,6 +83,13 @@ class S(_Finite):
 
     def _elements(self) -> Tensor:
         return torch.tensor(list(itertools.permutations(range(self.n)))).reshape(-1, self.n)
+
+    def index(self, g: Tensor) -> Tensor:
+        """The lexicographic rank, from the number of smaller images to the right of each."""
+        listable(self)
+        weights = [math.factorial(self.n - 1 - i) for i in range(self.n)]
+        smaller = (g[..., None, :] < g[..., :, None]).triu(1).sum(-1)
+        return (smaller * torch.tensor(weights, device=g.device)).sum(-1)
 
     def identity(self, *batch: int) -> Tensor:
         return torch.arange(self.n).expand(*batch, self.n)
@@ -93,12 +104,10 @@ class S(_Finite):
     def inverse(self, g: Tensor) -> Tensor:
         return g.argsort(-1)
 
-    def contains(self, g: Tensor, tol: float = 1e-6) -> bool:
-        return (
-            g.shape[-1:] == (self.n,)
-            and not g.is_floating_point()
-            and bool((g.sort(-1).values == torch.arange(self.n, device=g.device)).all())
-        )
+    def contains_each(self, g: Tensor, tol: float = 1e-6) -> Tensor:
+        if g.shape[-1:] != (self.n,) or g.is_floating_point():
+            return torch.zeros((), dtype=torch.bool)
+        return (g.sort(-1).values == torch.arange(self.n, device=g.device)).all(-1)
 
 
 class A(S):
@@ -134,126 +143,16 @@ class A(S):
         p = super()._elements()
         return p[parity(p) > 0]
 
-    def contains(self, g: Tensor, tol: float = 1e-6) -> bool:
-        return super().contains(g) and bool((parity(g) > 0).all())
+    def index(self, g: Tensor) -> Tensor:
+        """Half the rank among all permutations: there, one of every two neighbours is even."""
+        return super().index(g) // min(self.n, 2)
+
+    def contains_each(self, g: Tensor, tol: float = 1e-6) -> Tensor:
+        return super().contains_each(g, tol) & (parity(g) > 0)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Cyclic(_Finite):
-    """Rotations of an n-gon. Elements: int64 [...], k meaning r^k, listed 0..n-1; V is R^n, r moves vertex i to i+1."""
-
-    n: int
-    element_ndim: ClassVar[int] = 0
-
-    def __post_init__(self):
-        positive("Cyclic", self.n)
-
-    def __str__(self) -> str:
-        return f"Cyclic({self.n})"
-
-    @property
-    def dim_V(self) -> int:
-        return self.n
-
-    @property
-    def order(self) -> int:
-        return self.n
-
-    @property
-    def is_abelian(self) -> bool:
-        return True
-
-    def sample(self, k, *, generator, dtype=torch.float64, device="cpu") -> Tensor:
-        """Uniform elements."""
-        return torch.randint(self.n, (k,), generator=generator, device=generator.device).to(device)
-
-    def generators(self) -> Tensor:
-        """The rotation by one vertex."""
-        return torch.ones(1 if self.n > 1 else 0, dtype=torch.int64)
-
-    def _elements(self) -> Tensor:
-        return torch.arange(self.n)
-
-    def identity(self, *batch: int) -> Tensor:
-        return torch.zeros(batch, dtype=torch.int64)
-
-    def permutation(self, g: Tensor) -> Tensor:
-        return (torch.arange(self.n, device=g.device) + g[..., None]) % self.n
-
-    def compose(self, g: Tensor, h: Tensor) -> Tensor:
-        return (g + h) % self.n
-
-    def inverse(self, g: Tensor) -> Tensor:
-        return (-g) % self.n
-
-    def contains(self, g: Tensor, tol: float = 1e-6) -> bool:
-        return not g.is_floating_point() and bool(((g >= 0) & (g < self.n)).all())
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Dihedral(_Finite):
-    """Rotations and reflections of an n-gon, 2n elements.
-
-    Elements: int64 [..., 2] = (j, k) meaning r^k f^j, listed rotations first; V is R^n with r: i -> i+1, f: i -> -i.
-    """
-
-    n: int
-    element_ndim: ClassVar[int] = 1
-
-    def __post_init__(self):
-        positive("Dihedral", self.n)
-
-    def __str__(self) -> str:
-        return f"Dihedral({self.n})"
-
-    @property
-    def dim_V(self) -> int:
-        return self.n
-
-    @property
-    def order(self) -> int:
-        return 2 * self.n
-
-    @property
-    def is_abelian(self) -> bool:
-        return self.n <= 2
-
-    def sample(self, k, *, generator, dtype=torch.float64, device="cpu") -> Tensor:
-        """Uniform elements."""
-        index = torch.randint(2 * self.n, (k,), generator=generator, device=generator.device)
-        return self._elements()[index.cpu()].to(device)
-
-    def generators(self) -> Tensor:
-        """The rotation by one vertex and the reflection f."""
-        return torch.tensor([[0, 1 % self.n], [1, 0]])
-
-    def _elements(self) -> Tensor:
-        return torch.cartesian_prod(torch.arange(2), torch.arange(self.n)).reshape(-1, 2)
-
-    def identity(self, *batch: int) -> Tensor:
-        return torch.zeros(*batch, 2, dtype=torch.int64)
-
-    def permutation(self, g: Tensor) -> Tensor:
-        j, k = g[..., :1], g[..., 1:]
-        return (k + (1 - 2 * j) * torch.arange(self.n, device=g.device)) % self.n
-
-    def compose(self, g: Tensor, h: Tensor) -> Tensor:
-        g, h = torch.broadcast_tensors(g, h)
-        j = (g[..., 0] + h[..., 0]) % 2
-        k = (g[..., 1] + (1 - 2 * g[..., 0]) * h[..., 1]) % self.n
-        return torch.stack([j, k], -1)
-
-    def inverse(self, g: Tensor) -> Tensor:
-        j, k = g.unbind(-1)
-        return torch.stack([j, (torch.where(j == 1, k, -k)) % self.n], -1)
-
-    def contains(self, g: Tensor, tol: float = 1e-6) -> bool:
-        j, k = g.unbind(-1)
-        return not g.is_floating_point() and bool(((j >= 0) & (j < 2) & (k >= 0) & (k < self.n)).all())
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Trivial(_Finite):
+class Trivial(PermutingGroup):
     """The group with one element, acting on R^n as the identity. Elements: int64 [...], all zero."""
 
     n: int = 1
@@ -288,6 +187,10 @@ class Trivial(_Finite):
     def _elements(self) -> Tensor:
         return torch.zeros(1, dtype=torch.int64)
 
+    def index(self, g: Tensor) -> Tensor:
+        """0."""
+        return g
+
     def identity(self, *batch: int) -> Tensor:
         return torch.zeros(batch, dtype=torch.int64)
 
@@ -300,5 +203,5 @@ class Trivial(_Finite):
     def inverse(self, g: Tensor) -> Tensor:
         return g
 
-    def contains(self, g: Tensor, tol: float = 1e-6) -> bool:
-        return not g.is_floating_point() and bool((g == 0).all())
+    def contains_each(self, g: Tensor, tol: float = 1e-6) -> Tensor:
+        return (g == 0) & (not g.is_floating_point())

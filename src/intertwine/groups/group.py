@@ -4,12 +4,16 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
+from jaxtyping import Bool, Float, Int
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 from torch import Tensor
 
 MAX_ELEMENTS = 1_000_000
 
-Element = Any  # a tensor, or a tuple of elements for a product; leading axes are batch axes
+Element = Any  # a tensor, or a tuple of tensors for a product; leading axes are batch axes
 
 
 class Group(ABC):
@@ -17,6 +21,7 @@ class Group(ABC):
 
     Immutable and hashable: two groups are equal when they print the same. Elements are tensors with batch axes in
     front (`element_ndim` trailing axes); elements of a product are tuples. `compose(g, h)` is "first h, then g".
+    Elements of an infinite group are its matrices on V, and so are those of its Lie algebra.
     """
 
     element_ndim: ClassVar[int]
@@ -25,7 +30,7 @@ class Group(ABC):
     is_permutation: ClassVar[bool] = False  # V permutes coordinates
     is_orthogonal: ClassVar[bool] = False  # V keeps the Euclidean norm
 
-    _named_reps: ClassVar[dict[str, Callable[["Group"], Any]]] = {}
+    _definitions: ClassVar[dict[tuple[type, str], Callable[..., Any]]] = {}
 
     @property
     @abstractmethod
@@ -47,6 +52,8 @@ class Group(ABC):
         """Whether all elements commute."""
         return False
 
+    # --- elements
+
     @abstractmethod
     def sample(
         self, k: int, *, generator: torch.Generator, dtype: torch.dtype = torch.float64, device="cpu"
@@ -57,23 +64,39 @@ class Group(ABC):
     def generators(self) -> Element:
         """Discrete elements that, with the Lie algebra, generate the group topologically; stacked in front."""
 
-    def lie_algebra(self) -> Tensor:
+    def lie_algebra(self) -> Float[Tensor, "dim n n"]:
         """Basis of the Lie algebra as matrices on V, float64 [dim, n, n]; (0, n, n) for a finite group."""
         return torch.zeros(0, self.dim_V, self.dim_V, dtype=torch.float64)
 
     def elements(self) -> Element:
         """All elements, the identity first, in the order the class documents. Raises ValueError when too many."""
-        if self.order is None or self.order > MAX_ELEMENTS:
-            size = "infinite" if self.order is None else f"of order {self.order}"
-            raise ValueError(f"{self} is {size}: elements() lists at most {MAX_ELEMENTS}; use sample() or generators()")
+        listable(self)
         return self._elements()
 
     def _elements(self) -> Element:
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} is finite, so it must define _elements()")
+
+    def index(self, g: Element) -> Int[Tensor, "..."]:
+        """Position of each element in `elements()`; raises ValueError where that does."""
+        axis = g.ndim - self.element_ndim
+        gap = (g.unsqueeze(axis) - self.to(self.elements(), g.device)).abs()
+        return (gap.flatten(axis + 1).sum(-1) if self.element_ndim else gap).argmin(axis)
+
+    def conjugacy_classes(self) -> tuple[Int[Tensor, " size"], ...]:
+        """The conjugacy classes of a finite group: positions in `elements()`, ascending, the identity's class first."""
+        elements, generators = self.elements(), self.generators()
+        N, (count,) = self.order, self.batch_shape(generators)
+        conjugated = [np.arange(N)]
+        for c in (self.take(generators, i) for i in range(count)):
+            conjugated.append(self.index(self.compose(self.compose(c, elements), self.inverse(c))).numpy())
+        edges = np.tile(np.arange(N), len(conjugated)), np.concatenate(conjugated)
+        _, label = connected_components(coo_array((np.ones(len(edges[0])), edges), shape=(N, N)), directed=False)
+        classes = np.split(label.argsort(kind="stable"), np.bincount(label).cumsum()[:-1])
+        return tuple(torch.from_numpy(indices) for indices in sorted(classes, key=lambda indices: indices[0]))
 
     @abstractmethod
     def identity(self, *batch: int) -> Element:
-        """The neutral element, repeated over the given batch shape."""
+        """The neutral element, repeated over the given batch shape; on the CPU, float64 where not integer."""
 
     @abstractmethod
     def compose(self, g: Element, h: Element) -> Element:
@@ -84,16 +107,30 @@ class Group(ABC):
         """The inverse element."""
 
     @abstractmethod
-    def matrix(self, g: Element, dtype: torch.dtype = torch.float64) -> Tensor:
+    def matrix(self, g: Element, dtype: torch.dtype = torch.float64) -> Float[Tensor, "... n n"]:
         """The element as a matrix on V, [..., n, n], acting on columns."""
 
+    def algebra_matrix(self, X: Element) -> Float[Tensor, "... n n"]:
+        """The Lie algebra element X as a matrix on V: X itself, for a product the sum over its members."""
+        return X
+
     @abstractmethod
+    def contains_each(self, g: Element, tol: float = 1e-6) -> Bool[Tensor, "..."]:
+        """Which elements of the batch belong to the group, to the given tolerance; one False for a wrong shape."""
+
     def contains(self, g: Element, tol: float = 1e-6) -> bool:
         """Whether every element of the batch belongs to the group, to the given tolerance."""
+        return bool(self.contains_each(g, tol).all())
+
+    # --- elements as data
 
     def batch_shape(self, g: Element) -> torch.Size:
         """The batch axes of an element."""
         return g.shape[: g.ndim - self.element_ndim]
+
+    def algebra_batch_shape(self, X: Element) -> torch.Size:
+        """The batch axes of a Lie algebra element."""
+        return X.shape[:-2]
 
     def take(self, g: Element, index) -> Element:
         """Index the batch axes of an element: `take(g, 0)`, `take(g, slice(4))`, `take(g, None)`."""
@@ -103,10 +140,20 @@ class Group(ABC):
         """Give the batch axes another shape."""
         return g.reshape(*batch, *g.shape[g.ndim - self.element_ndim :])
 
+    def device_of(self, g: Element) -> torch.device:
+        """The device an element lives on."""
+        return g.device
+
+    def to(self, g: Element, device=None, dtype: torch.dtype | None = None) -> Element:
+        """The element on another device, and in another floating dtype where it is not made of integers."""
+        return g.to(device=device, dtype=dtype if g.is_floating_point() else None)
+
+    # --- structure
+
     def __mul__(self, other: "Group") -> "Group":
         from .product import product
 
-        return product(self, other)
+        return product(self, other) if isinstance(other, Group) else NotImplemented
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Group) and str(self) == str(other)
@@ -120,39 +167,64 @@ class Group(ABC):
     @abstractmethod
     def __str__(self) -> str: ...
 
-    def _named(self, name: str):
-        try:
-            return self._named_reps[name](self)
-        except KeyError:
-            raise ImportError("representations are defined by intertwine.reps; import intertwine first") from None
+    # --- representations, which packages to the right define
+
+    @classmethod
+    def defines(cls, name: str) -> Callable[[Callable], Callable]:
+        """Decorator: `make(group, *label)` is the representation called `name` of every group of this class."""
+
+        def register(make: Callable) -> Callable:
+            Group._definitions[cls, name] = make
+            return make
+
+        return register
+
+    def named(self, name: str, *label: int):
+        """The representation of that name. Raises ValueError naming the known ones."""
+        for kind in type(self).__mro__:
+            if (kind, name) in Group._definitions:
+                return Group._definitions[kind, name](self, *label)
+        known = sorted({known for kind, known in Group._definitions if isinstance(self, kind)})
+        raise ValueError(f"{self} has no representation named {name!r}; known: {', '.join(known)}")
 
     @property
     def V(self):
         """The defining representation."""
-        return self._named("V")
+        return self.named("V")
 
     @property
     def trivial(self):
         """The one-dimensional representation on which every element acts as 1."""
-        return self._named("trivial")
+        return self.named("trivial")
 
     @property
     def regular(self):
         """The regular representation of a finite group: R^|G|, coordinates in the order of `elements()`."""
-        return self._named("regular")
+        return self.named("regular")
 
     @property
     def adjoint(self):
         """The adjoint representation of a Lie group, on coordinates in the basis `lie_algebra()`."""
-        return self._named("adjoint")
+        return self.named("adjoint")
 
     @property
     def det(self):
-        """The one-dimensional representation g -> det(g); for permutations the sign."""
-        return self._named("det")
+        """The one-dimensional representation g -> det(g) of g on V; for permutations the sign."""
+        return self.named("det")
+
+    def irrep(self, *label: int):
+        """The irreducible representation with that label, where the group has labels: see `reps.finite_irreps`."""
+        return self.named("irrep", *label)
 
 
 def positive(name: str, n: int) -> None:
     """Raise ValueError unless n is an integer of at least 1."""
     if not isinstance(n, int) or isinstance(n, bool) or n < 1:
         raise ValueError(f"{name}: n must be an integer of at least 1, got {n!r}")
+
+
+def listable(group: Group) -> None:
+    """Raise ValueError where a group has too many elements to list."""
+    if group.order is None or group.order > MAX_ELEMENTS:
+        size = "infinite" if group.order is None else f"of order {group.order}"
+        raise ValueError(f"{group} is {size}: elements() lists at most {MAX_ELEMENTS}; use sample() or generators()")

@@ -1,12 +1,13 @@
 """Direct products: elements are tuples, one part for each factor."""
 
+import functools
 import math
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from .group import Element, Group
+from .group import Element, Group, listable
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -18,6 +19,14 @@ class DirectProduct(Group):
     """
 
     factors: tuple[Group, ...]
+
+    def __post_init__(self):
+        for group in self.factors:
+            if not isinstance(group, Group):
+                raise TypeError(f"DirectProduct: factors must be groups, got {group!r}")
+        if not self.factors:
+            raise ValueError("DirectProduct: give at least one group; the group with one element is Trivial()")
+        object.__setattr__(self, "factors", tuple(member for group in self.factors for member in parts(group)))
 
     def __str__(self) -> str:
         return " * ".join(map(str, self.factors))
@@ -94,25 +103,60 @@ class DirectProduct(Group):
 
     def matrix(self, g: Element, dtype: torch.dtype = torch.float64) -> Tensor:
         """The Kronecker product of the factors' matrices."""
-        out = self.factors[0].matrix(g[0], dtype)
-        for group, part in zip(self.factors[1:], g[1:]):
-            right = group.matrix(part, dtype)
-            out = torch.einsum("...ij,...kl->...ikjl", out, right)
-            n = out.shape[-4] * out.shape[-3]
-            out = out.reshape(*out.shape[:-4], n, n)
-        return out
+        return functools.reduce(_kronecker, [group.matrix(part, dtype) for group, part in zip(self.factors, g)])
 
-    def contains(self, g: Element, tol: float = 1e-6) -> bool:
-        return len(g) == len(self.factors) and all(group.contains(a, tol) for group, a in zip(self.factors, g))
+    def algebra_matrix(self, X: Element) -> Tensor:
+        """The sum over members of 1 x ... x X_i x ... x 1, Kronecker products."""
+        total = torch.zeros((), dtype=torch.float64)
+        for i, group in enumerate(self.factors):
+            term = group.algebra_matrix(X[i])
+            before = math.prod(other.dim_V for other in self.factors[:i])
+            after = math.prod(other.dim_V for other in self.factors[i + 1 :])
+            term = _kronecker(torch.eye(before).to(term), _kronecker(term, torch.eye(after).to(term)))
+            total = total.to(term) + term
+        return total
+
+    def index(self, g: Element) -> Tensor:
+        """The first member's position changes slowest."""
+        listable(self)
+        position = self.factors[0].index(g[0])
+        for group, part in zip(self.factors[1:], g[1:]):
+            position = position * group.order + group.index(part)
+        return position
+
+    def contains_each(self, g: Element, tol: float = 1e-6) -> Tensor:
+        if len(g) != len(self.factors):
+            return torch.zeros((), dtype=torch.bool)
+        inside = [group.contains_each(part, tol) for group, part in zip(self.factors, g)]
+        return functools.reduce(torch.logical_and, inside)
 
     def batch_shape(self, g: Element) -> torch.Size:
         return self.factors[0].batch_shape(g[0])
+
+    def algebra_batch_shape(self, X: Element) -> torch.Size:
+        return self.factors[0].algebra_batch_shape(X[0])
 
     def take(self, g: Element, index) -> Element:
         return tuple(group.take(part, index) for group, part in zip(self.factors, g))
 
     def reshape(self, g: Element, *batch: int) -> Element:
         return tuple(group.reshape(part, *batch) for group, part in zip(self.factors, g))
+
+    def device_of(self, g: Element) -> torch.device:
+        return self.factors[0].device_of(g[0])
+
+    def to(self, g: Element, device=None, dtype: torch.dtype | None = None) -> Element:
+        return tuple(group.to(part, device, dtype) for group, part in zip(self.factors, g))
+
+    def pull(self, index: int, rep):
+        """A representation of member `index`, as one of the whole product; the other members act as 1."""
+        return self.named("pull", index, rep)
+
+
+def _kronecker(a: Tensor, b: Tensor) -> Tensor:
+    """Kronecker product of the last two axes; batch axes are shared."""
+    product = torch.einsum("...ij,...kl->...ikjl", a, b)
+    return product.flatten(-4, -3).flatten(-2, -1)
 
 
 def parts(group: Group) -> tuple[Group, ...]:

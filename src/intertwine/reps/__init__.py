@@ -1,5 +1,6 @@
 """Representations and actions: how data transforms."""
 
+from . import named as named
 from .action import Action as Action
 from .data_actions import Invariant as Invariant
 from .data_actions import Nested as Nested
@@ -8,9 +9,12 @@ from .data_actions import Points as Points
 from .data_actions import Rows as Rows
 from .data_actions import Tensors as Tensors
 from .data_actions import Vectors as Vectors
+from .external import outer as outer
+from .external import pull as pull
 from .factor import Factor as Factor
+from .finite_irreps import irrep_labels as irrep_labels
+from .induced import Induced as Induced
+from .induced import Restricted as Restricted
 from .irrep import Irrep as Irrep
-from .rep import Product as Product
+from .product import Product as Product
 from .rep import Rep as Rep
-from .rep import outer as outer
-from .rep import pull as pull

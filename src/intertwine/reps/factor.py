@@ -2,13 +2,17 @@
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import ClassVar
 
 import torch
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from ..groups import DirectProduct, Group
-from ..groups.group import Element
+from ..groups import DirectProduct, Embedding, Group
+from ..groups.finite import permutation_matrix
+from ..groups.group import Element, listable
+from ..groups.product import parts
 
 
 class Factor(ABC):
@@ -28,14 +32,20 @@ class Factor(ABC):
         """Number of components."""
 
     @abstractmethod
-    def matrix(self, g: Element, dtype: torch.dtype = torch.float64) -> Tensor:
+    def matrix(self, g: Element, dtype: torch.dtype = torch.float64) -> Float[Tensor, "... dim dim"]:
         """The matrix of g, [..., dim, dim], acting on columns."""
 
-    def algebra(self, X: Element) -> Tensor:
-        """The matrix of a Lie algebra element X (a matrix on the group's V, or a tuple of them), [..., dim, dim]."""
-        raise ValueError(f"{self} of {self.group}: no Lie algebra acts on it")
+    def algebra(self, X: Element) -> Float[Tensor, "... dim dim"]:
+        """The matrix of a Lie algebra element X (a matrix on the group's V, or a tuple of them), [..., dim, dim].
 
-    def permutation(self, g: Element) -> Tensor:
+        Zero for a finite group. Raises ValueError where the factor does not define it.
+        """
+        if not self.group.is_finite:
+            raise ValueError(f"{self} of {self.group} does not say how the Lie algebra acts: define algebra(X)")
+        first = X if isinstance(X, Tensor) else X[0]
+        return first.new_zeros(*self.group.algebra_batch_shape(X), self.dim, self.dim)
+
+    def permutation(self, g: Element) -> Int[Tensor, "... dim"]:
         """The image of each component, int64 [..., dim]; only where `is_permutation`."""
         raise ValueError(f"{self} of {self.group} is not a permutation representation")
 
@@ -43,6 +53,10 @@ class Factor(ABC):
     def dual(self) -> "Factor":
         """The contragredient, g -> matrix(g)^-T; an orthogonal factor is its own dual."""
         return self if self.is_orthogonal else Dual(self)
+
+    def restricted_to(self, embed: Embedding) -> "Factor | None":
+        """The factor of `embed.source` with the same matrices that has a name of its own; None if there is none."""
+        return None
 
     @abstractmethod
     def __str__(self) -> str: ...
@@ -85,21 +99,24 @@ class Defining(Factor):
     def matrix(self, g: Element, dtype: torch.dtype = torch.float64) -> Tensor:
         return self.group.matrix(g, dtype)
 
-    def algebra(self, X: Tensor) -> Tensor:
-        return X
+    def algebra(self, X: Element) -> Tensor:
+        return self.group.algebra_matrix(X)
 
     def permutation(self, g: Element) -> Tensor:
         return self.group.permutation(g) if self.is_permutation else super().permutation(g)
 
+    def restricted_to(self, embed: Embedding) -> Factor | None:
+        return Defining(embed.source) if embed.keeps_V else None
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Dual(Factor):
-    """The contragredient of a factor that is not orthogonal."""
+    """The contragredient of a factor that is not orthogonal; printed with a prime."""
 
     base: Factor
 
     def __str__(self) -> str:
-        return f"{self.base}*"
+        return f"{self.base}'"
 
     @property
     def group(self) -> Group:
@@ -119,6 +136,10 @@ class Dual(Factor):
     def algebra(self, X: Element) -> Tensor:
         return -self.base.algebra(X).mT
 
+    def restricted_to(self, embed: Embedding) -> Factor | None:
+        base = self.base.restricted_to(embed)
+        return None if base is None else base.dual
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Determinant(Factor):
@@ -135,17 +156,33 @@ class Determinant(Factor):
 
     @property
     def is_signed_permutation(self) -> bool:
-        return self.group.is_orthogonal
+        return _unimodular(self.group)
 
     @property
     def is_orthogonal(self) -> bool:
-        return self.group.is_orthogonal
+        return _unimodular(self.group)
 
     def matrix(self, g: Element, dtype: torch.dtype = torch.float64) -> Tensor:
-        return torch.linalg.det(self.group.matrix(g)).to(dtype)[..., None, None]
+        value = torch.linalg.det(self.group.matrix(g))
+        # elements in float32 miss a determinant of exactly one by their rounding
+        value = value.sign() if _unimodular(self.group) else value
+        return value.to(dtype)[..., None, None]
 
-    def algebra(self, X: Tensor) -> Tensor:
-        return X.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
+    def algebra(self, X: Element) -> Tensor:
+        return self.group.algebra_matrix(X).diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
+
+    def restricted_to(self, embed: Embedding) -> Factor | None:
+        return Determinant(embed.source) if embed.keeps_V else None
+
+
+@lru_cache(maxsize=256)
+def _unimodular(group: Group) -> bool:
+    """Whether every element has determinant 1 or -1 on V."""
+    if group.is_orthogonal:
+        return True
+    traces = group.algebra_matrix(group.lie_algebra()).diagonal(dim1=-2, dim2=-1).sum(-1)
+    determinants = torch.linalg.det(group.matrix(group.generators()))
+    return bool((traces.abs() < 1e-9).all() and ((determinants.abs() - 1).abs() < 1e-9).all())
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -162,6 +199,7 @@ class Regular(Factor):
             raise ValueError(
                 f"regular: {self.group} is infinite; only a finite group has a regular representation here"
             )
+        listable(self.group)
 
     def __str__(self) -> str:
         return "regular"
@@ -172,34 +210,11 @@ class Regular(Factor):
 
     def permutation(self, g: Element) -> Tensor:
         group = self.group
-        elements = group.elements()
-        batch = group.batch_shape(g)
-        moved = group.compose(group.reshape(g, *batch, 1), elements)
-        # V may be unfaithful (Dihedral(2)), so elements are told apart by their coordinates, not by their matrices
-        return _lookup(_coordinates(group, elements), _coordinates(group, moved))
+        elements = group.to(group.elements(), group.device_of(g))
+        return group.index(group.compose(group.reshape(g, *group.batch_shape(g), 1), elements))
 
     def matrix(self, g: Element, dtype: torch.dtype = torch.float64) -> Tensor:
-        return torch.nn.functional.one_hot(self.permutation(g), self.dim).mT.to(dtype)
-
-
-def _coordinates(group: Group, g: Element) -> Tensor:
-    """A finite element's integers on one trailing axis."""
-    if isinstance(group, DirectProduct):
-        return torch.cat([_coordinates(part, h) for part, h in zip(group.factors, g)], -1)
-    return g if group.element_ndim else g[..., None]
-
-
-def _lookup(table: Tensor, rows: Tensor) -> Tensor:
-    """Index in `table` [N, w] of each row of `rows` [..., w]."""
-    base = int(max(table.max(), 0)) + 1
-    digits = base ** torch.arange(table.shape[-1] - 1, -1, -1) if base ** table.shape[-1] < 2**62 else None
-    if digits is None:
-        _, code = torch.unique(torch.cat([table, rows.reshape(-1, rows.shape[-1])]), dim=0, return_inverse=True)
-        keys, wanted = code[: len(table)], code[len(table) :].reshape(rows.shape[:-1])
-    else:
-        keys, wanted = (table * digits).sum(-1), (rows * digits).sum(-1)
-    order = keys.argsort()
-    return order[torch.searchsorted(keys[order], wanted)]
+        return permutation_matrix(self.permutation(g), dtype)
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -221,36 +236,47 @@ class Adjoint(Factor):
 
     @property
     def is_orthogonal(self) -> bool:
-        return self.group.is_orthogonal  # the bases of so(n) are orthogonal and of equal length
+        if not self.group.is_orthogonal:
+            return False
+        basis = self.group.lie_algebra().flatten(1)
+        gram = basis @ basis.mT
+        return bool(torch.allclose(gram, gram[0, 0] * torch.eye(self.dim).to(gram)))
 
     def _coordinates(self, X: Tensor) -> Tensor:
-        basis = self.group.lie_algebra().to(X).flatten(1)
-        return X.flatten(-2) @ torch.linalg.pinv(basis)
+        basis = self.group.lie_algebra().flatten(1)
+        return X.flatten(-2) @ torch.linalg.pinv(basis).to(X)
 
     def matrix(self, g: Element, dtype: torch.dtype = torch.float64) -> Tensor:
         M, inverse = self.group.matrix(g), self.group.matrix(self.group.inverse(g))
-        return self._coordinates(M[..., None, :, :] @ self.group.lie_algebra().to(M) @ inverse[..., None, :, :]).mT.to(
-            dtype
-        )
+        moved = M[..., None, :, :] @ self.group.lie_algebra().to(M) @ inverse[..., None, :, :]
+        return self._coordinates(moved).mT.to(dtype)
 
     def algebra(self, X: Tensor) -> Tensor:
         basis = self.group.lie_algebra().to(X)
         X = X[..., None, :, :]
         return self._coordinates(X @ basis - basis @ X).mT
 
+    def restricted_to(self, embed: Embedding) -> Factor | None:
+        same = embed.keeps_V and torch.equal(embed.source.lie_algebra(), self.group.lie_algebra())
+        return Adjoint(embed.source) if same else None
+
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Pulled(Factor):
-    """A factor of one member of a direct product, on which the other members act trivially."""
+    """A factor of one member of a direct product, or of several neighbouring ones; the others act trivially."""
 
     group: DirectProduct
     index: int
     base: Factor
 
     def __post_init__(self):
-        if self.group.factors[self.index] != self.base.group:
+        members = parts(self.base.group)
+        if not 0 <= self.index <= len(self.group.factors) - len(members):
+            raise ValueError(f"Pulled: {self.group} has no factor {self.index} for a representation of {members}")
+        there = self.group.factors[self.index : self.index + len(members)]
+        if there != members:
             raise ValueError(
-                f"Pulled: factor {self.index} of {self.group} is {self.group.factors[self.index]}, "
+                f"Pulled: factor {self.index} of {self.group} is {' * '.join(map(str, there))}, "
                 f"the representation belongs to {self.base.group}"
             )
 
@@ -277,14 +303,23 @@ class Pulled(Factor):
     def dual(self) -> Factor:
         return self if self.is_orthogonal else Pulled(self.group, self.index, self.base.dual)
 
+    def _part(self, g: Element) -> Element:
+        members = parts(self.base.group)
+        one = not isinstance(self.base.group, DirectProduct)
+        return g[self.index] if one else g[self.index : self.index + len(members)]
+
     def matrix(self, g: Element, dtype: torch.dtype = torch.float64) -> Tensor:
-        return self.base.matrix(g[self.index], dtype)
+        return self.base.matrix(self._part(g), dtype)
 
     def algebra(self, X: Element) -> Tensor:
-        return self.base.algebra(X[self.index])
+        return self.base.algebra(self._part(X))
 
     def permutation(self, g: Element) -> Tensor:
-        return self.base.permutation(g[self.index])
+        return self.base.permutation(self._part(g))
+
+    def restricted_to(self, embed: Embedding) -> Factor | None:
+        own = not embed.name and self.base.group == embed.source
+        return self.base if own and self.group.factors.count(embed.source) == 1 else None
 
 
 def lift(group: DirectProduct, offset: int, factor: Factor) -> Factor:

@@ -1,56 +1,19 @@
 """The third noun: a linear Action on a flat feature, as a sum of tensor products of factors with multiplicities."""
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..groups import Group
 from ..groups.group import Element
-from ..groups.product import parts, product
 from .action import Action, check_batch
-from .factor import Adjoint, Defining, Determinant, Factor, Regular, lift
+from .factor import Factor
+from .product import Product
 
 MAX_MATRIX_DIM = 4096
-
-
-@dataclass(frozen=True)
-class Product:
-    """A tensor product of factors: one multiplicity-free term of a Rep; no factors means the trivial representation."""
-
-    factors: tuple[Factor, ...] = ()
-
-    @property
-    def shape(self) -> tuple[int, ...]:
-        """Size of each component axis."""
-        return tuple(factor.dim for factor in self.factors)
-
-    @property
-    def dim(self) -> int:
-        """Number of components."""
-        return math.prod(self.shape)
-
-    @property
-    def dual(self) -> "Product":
-        """The contragredient, axis by axis."""
-        return Product(tuple(factor.dual for factor in self.factors))
-
-    def __mul__(self, other: "Product") -> "Product":
-        return Product(self.factors + other.factors)
-
-    def __str__(self) -> str:
-        if not self.factors:
-            return "1"
-        runs: list[list] = []
-        for factor in map(str, self.factors):
-            if runs and runs[-1][0] == factor:
-                runs[-1][1] += 1
-            else:
-                runs.append([factor, 1])
-        return "*".join(name if power == 1 else f"{name}^{power}" for name, power in runs)
 
 
 Terms = tuple[tuple[Product, int], ...]
@@ -142,6 +105,8 @@ class Rep(Action):
         if not isinstance(other, Rep):
             return NotImplemented
         if self.group != other.group:
+            from .external import outer
+
             return outer(self, other)
         return self._with(self.group, [(U * W, a * c) for U, a in self.terms for W, c in other.terms])
 
@@ -170,12 +135,32 @@ class Rep(Action):
         index = torch.cat(index) if index else torch.zeros(0, dtype=torch.int64)
         return self._with(self.group, list(counts.items())), index
 
+    def restrict(self, group: Group, embed: Callable[[Element], Element] | None = None) -> "Rep":
+        """The representation of a subgroup: same space, layout and matrices.
+
+        `embed` computes an element of this group from one of `group`, batched; without it the standard embedding
+        (`groups.embedding`). Raises ValueError where there is none, or where `embed` is no homomorphism.
+        """
+        from .induced import restrict
+
+        return restrict(self, group, embed)
+
+    def induce(self, group: Group, embed: Callable[[Element], Element] | None = None) -> "Rep":
+        """The representation of a larger group in which this one sits once for each coset: blocks [..., r, d, c].
+
+        See `reps.Induced` for the order of cosets. Raises ValueError where the index is infinite.
+        """
+        from .induced import induce
+
+        return induce(self, group, embed)
+
     # --- data
 
     def check(self, x: Tensor) -> None:
         """Raise ValueError unless the trailing dimension of x is `dim`."""
-        if x.shape[-1] != self.dim:
-            raise ValueError(f"{self!r} has dimension {self.dim}, the data has trailing dimension {x.shape[-1]}")
+        if x.ndim == 0 or x.shape[-1] != self.dim:
+            got = f"trailing dimension {x.shape[-1]}" if x.ndim else "no axis"
+            raise ValueError(f"{self!r} has dimension {self.dim}, the data has {got}")
 
     def split(self, x: Float[Tensor, "*batch dim"]) -> list[Tensor]:
         """The blocks of x as views `[..., *W.shape, c]`, one for each term."""
@@ -188,6 +173,11 @@ class Rep(Action):
         """The flat feature of blocks `[..., *W.shape, c]`: the inverse of `split`."""
         if len(blocks) != len(self.terms):
             raise ValueError(f"{self!r} has {len(self.terms)} terms, got {len(blocks)} blocks")
+        for block, (W, c) in zip(blocks, self.terms):
+            if block.shape[-len(W.shape) - 1 :] != (*W.shape, c):
+                raise ValueError(f"{self!r}: the block of {c}*{W} ends in {(*W.shape, c)}, got {tuple(block.shape)}")
+        if not blocks:
+            return torch.zeros(0)
         return torch.cat([block.flatten(-len(W.shape) - 1) for block, (W, _) in zip(blocks, self.terms)], -1)
 
     def randn(self, *batch: int, generator: torch.Generator, dtype=torch.float32, device=None) -> Tensor:
@@ -224,10 +214,7 @@ class Rep(Action):
     def algebra_act(self, X: Element, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
         """The derivative of exp(tX)·x at t = 0, for a Lie algebra element X; batched like `act`."""
         self.check(x)
-        first = X
-        while isinstance(first, tuple):
-            first = first[0]
-        batch = first.shape[:-2]
+        batch = self.group.algebra_batch_shape(X)
         if x.ndim == 1:
             x = x.expand(*batch, self.dim)
         check_batch(self, batch, x.shape[:-1])
@@ -244,17 +231,21 @@ class Rep(Action):
         """The dense matrix of g, [..., dim, dim]. Raises ValueError above dimension 4096 unless `force`."""
         self._guard(force)
         batch = self.group.batch_shape(g)
-        columns = torch.eye(self.dim, dtype=dtype)
+        columns = torch.eye(self.dim, dtype=dtype, device=self.group.device_of(g))
         return self.act(g, columns.expand(*batch, self.dim, self.dim)).mT
 
     def algebra_matrix(self, X: Element, dtype: torch.dtype = torch.float64, *, force: bool = False) -> Tensor:
         """The dense matrix of a Lie algebra element, [..., dim, dim]; refuses like `matrix`."""
         self._guard(force)
-        first = X
-        while isinstance(first, tuple):
-            first = first[0]
-        columns = torch.eye(self.dim, dtype=dtype)
-        return self.algebra_act(X, columns.expand(*first.shape[:-2], self.dim, self.dim)).mT
+        batch = self.group.algebra_batch_shape(X)
+        columns = torch.eye(self.dim, dtype=dtype, device=self.group.device_of(X))
+        return self.algebra_act(X, columns.expand(*batch, self.dim, self.dim)).mT
+
+    def permutation(self, g: Element) -> Int[Tensor, "*batch dim"]:
+        """The image of each entry, int64 [..., dim]. Raises ValueError unless `is_permutation`."""
+        if not self.is_permutation:
+            raise ValueError(f"{self!r} does not permute its entries")
+        return self.act(g, torch.arange(self.dim, device=self.group.device_of(g))).argsort(-1)
 
     def _guard(self, force: bool) -> None:
         if self.dim > MAX_MATRIX_DIM and not force:
@@ -266,15 +257,22 @@ class Rep(Action):
     def character(self, g: Element) -> Tensor:
         """The trace of g, [...], as a product over factors: no matrix of the whole representation is built."""
         traces: dict[Factor, Tensor] = {}
-        total = torch.zeros(self.group.batch_shape(g), dtype=torch.float64)
+        total = torch.zeros(self.group.batch_shape(g), dtype=torch.float64, device=self.group.device_of(g))
         for W, c in self.terms:
             term = torch.full_like(total, c)
             for factor in W.factors:
                 if factor not in traces:
-                    traces[factor] = factor.matrix(g).diagonal(dim1=-2, dim2=-1).sum(-1)
+                    traces[factor] = _trace(factor, g)
                 term = term * traces[factor]
             total = total + term
         return total
+
+
+def _trace(factor: Factor, g: Element) -> Tensor:
+    if factor.is_permutation:
+        p = factor.permutation(g)
+        return (p == torch.arange(factor.dim, device=p.device)).sum(-1)
+    return factor.matrix(g).diagonal(dim1=-2, dim2=-1).sum(-1)
 
 
 def _multiply(M: Tensor, block: Tensor, batch_ndim: int, axis: int) -> Tensor:
@@ -293,44 +291,3 @@ def _gather(p: Tensor, block: Tensor, batch_ndim: int, axis: int) -> Tensor:
         return block.index_select(axis, source)
     index = source.reshape(*p.shape[:-1], *[1] * (axis - batch_ndim), p.shape[-1], *[1] * (block.ndim - axis - 1))
     return block.gather(axis, index.expand(block.shape))
-
-
-def outer(a: Rep, b: Rep) -> Rep:
-    """The external tensor product: a representation of group(a) * group(b), also where both groups are the same."""
-    group = product(a.group, b.group)
-    offset = len(parts(a.group))
-    terms = []
-    for U, c in a.terms:
-        for W, d in b.terms:
-            left = tuple(lift(group, 0, factor) for factor in U.factors)
-            right = tuple(lift(group, offset, factor) for factor in W.factors)
-            terms.append((Product(left + right), c * d))
-    return Rep(group, terms)
-
-
-def pull(group: Group, index: int, rep: Rep) -> Rep:
-    """A representation of factor `index` of a direct product, as one of the whole product."""
-    factors = parts(group)
-    if factors[index] != rep.group:
-        raise ValueError(f"pull: factor {index} of {group} is {factors[index]}, the representation is of {rep.group}")
-    return Rep(group, [(Product(tuple(lift(group, index, f) for f in W.factors)), c) for W, c in rep.terms])
-
-
-def _one(group: Group, *factors: Factor) -> Rep:
-    return Rep(group, [(Product(factors), 1)])
-
-
-def _defining(group: Group) -> Rep:
-    members = parts(group)
-    if len(members) == 1:
-        return _one(group, Defining(group))
-    return _one(group, *[lift(group, i, Defining(member)) for i, member in enumerate(members)])
-
-
-Group._named_reps.update(
-    V=_defining,
-    trivial=_one,
-    regular=lambda group: _one(group, Regular(group)),
-    adjoint=lambda group: _one(group, Adjoint(group)),
-    det=lambda group: _one(group, Determinant(group)),
-)

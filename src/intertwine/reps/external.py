@@ -1,0 +1,28 @@
+"""Representations of a direct product, from those of its members."""
+
+from ..groups import Group
+from ..groups.product import parts, product
+from .factor import lift
+from .product import Product
+from .rep import Rep
+
+
+def outer(a: Rep, b: Rep) -> Rep:
+    """The external tensor product: a representation of group(a) * group(b), also where both groups are the same."""
+    group = product(a.group, b.group)
+    offset = len(parts(a.group))
+    terms = []
+    for U, c in a.terms:
+        for W, d in b.terms:
+            left = tuple(lift(group, 0, factor) for factor in U.factors)
+            right = tuple(lift(group, offset, factor) for factor in W.factors)
+            terms.append((Product(left + right), c * d))
+    return Rep(group, terms)
+
+
+def pull(group: Group, index: int, rep: Rep) -> Rep:
+    """A representation of factor `index` of a direct product, as one of the whole product."""
+    factors = parts(group)
+    if factors[index] != rep.group:
+        raise ValueError(f"pull: factor {index} of {group} is {factors[index]}, the representation is of {rep.group}")
+    return Rep(group, [(Product(tuple(lift(group, index, f) for f in W.factors)), c) for W, c in rep.terms])
