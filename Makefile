@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 unexport PYTHONDONTWRITEBYTECODE
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # mkdocs-material announces the future of mkdocs on every build; the versions are pinned here.
-export DISABLE_MKDOCS_2_WARNING := true
+export NO_MKDOCS_2_WARNING := 1
 
 # Progress bars for a person, silence for a log.
 PIP := if [ -t 1 ]; then q=; else q=-qq; fi; $(BIN)/python -m pip install $$q --no-compile -c constraints.txt $(PIP_ARGS)
@@ -37,7 +37,7 @@ format: $(VENV)/.stamp-dev  ## let ruff fix what it can
 	$(BIN)/ruff format .
 
 docs: $(VENV)/.stamp-dev  ## build the documentation into site/
-	$(BIN)/mkdocs build --strict --quiet
+	$(BIN)/mkdocs build --strict
 	@echo "documentation: site/index.html"
 
 serve: $(VENV)/.stamp-dev  ## the documentation on a local port, rebuilt as you write

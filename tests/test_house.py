@@ -127,8 +127,6 @@ def acts(statement: ast.stmt) -> str | None:
             return None
         case ast.With(items=[ast.withitem(context_expr=ast.Call(func=ast.Attribute(attr="catch_warnings")))]):
             return None  # another library's import that warns
-        case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Attribute(attr="_named_reps"), attr="update"))):
-            return None  # reps tell groups what G.V means, because groups may not import reps
         case ast.Assign() | ast.AnnAssign():
             done = calls(statement.value) - HARMLESS if statement.value else set()
             return f"calls {', '.join(sorted(done))}" if done else None
