@@ -1,5 +1,7 @@
 """Structures of atoms: graphs, neighbour lists, files, energy shifts, and labels made by GFN2-xTB."""
 
+from .action import AtomsAction as AtomsAction
+from .action import PotentialOutputAction as PotentialOutputAction
 from .checks import Checks as Checks
 from .checks import overlap as overlap
 from .dataset import AtomicDataset as AtomicDataset

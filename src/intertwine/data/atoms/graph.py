@@ -15,7 +15,7 @@ from .neighbors import neighbor_list
 with warnings.catch_warnings():  # torch_geometric 2.8 scripts a class at import, which torch 2.13 calls deprecated
     warnings.simplefilter("ignore", DeprecationWarning)
     require("torch_geometric", "atoms")
-from torch_geometric.data import Batch, Data  # noqa: E402
+from torch_geometric.data import Batch, Data
 
 _PER_STRUCTURE = {"energy": (), "stress": (3, 3)}
 

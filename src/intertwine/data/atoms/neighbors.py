@@ -1,6 +1,6 @@
 """Neighbour lists of open, mixed and periodic boxes: every local model of atoms starts from these edges.
 
-The edge (source j, target i, shift S) means r_ij = pos[j] + S @ cell - pos[i], from the receiving atom to its neighbour.
+The edge (source j, target i, shift S) is r_ij = pos[j] + S @ cell - pos[i], from the receiving atom to its neighbour.
 """
 
 import importlib.util
