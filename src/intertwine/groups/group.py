@@ -184,7 +184,7 @@ class Group(ABC):
         for kind in type(self).__mro__:
             if (kind, name) in Group._definitions:
                 return Group._definitions[kind, name](self, *label)
-        known = sorted({known for kind, known in Group._definitions if isinstance(self, kind)})
+        known = sorted({known for kind, known in Group._definitions if isinstance(self, kind) and known[0] != "_"})
         raise ValueError(f"{self} has no representation named {name!r}; known: {', '.join(known)}")
 
     @property

@@ -150,7 +150,7 @@ class DirectProduct(Group):
 
     def pull(self, index: int, rep):
         """A representation of member `index`, as one of the whole product; the other members act as 1."""
-        return self.named("pull", index, rep)
+        return self.named("_pull", index, rep)
 
 
 def _kronecker(a: Tensor, b: Tensor) -> Tensor:

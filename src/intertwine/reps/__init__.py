@@ -16,5 +16,7 @@ from .finite_irreps import irrep_labels as irrep_labels
 from .induced import Induced as Induced
 from .induced import Restricted as Restricted
 from .irrep import Irrep as Irrep
+from .parse import parse_group as parse_group
+from .parse import parse_rep as parse_rep
 from .product import Product as Product
 from .rep import Rep as Rep

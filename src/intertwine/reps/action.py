@@ -26,6 +26,9 @@ class Action(ABC):
     def __call__(self, g: Element, x: Any) -> Any:
         return self.act(g, x)
 
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.group})"
+
     def collate(self, samples: Sequence[Any]) -> Any:
         """Join samples into one batch: tensors are stacked."""
         return torch.stack(list(samples))
@@ -39,6 +42,6 @@ def check_batch(action: Any, batch: torch.Size, leading: torch.Size) -> None:
     """Raise ValueError unless an element's batch axes are none or the leading axes of the data."""
     if len(batch) > len(leading) or batch != leading[: len(batch)]:
         raise ValueError(
-            f"{action}: the group element has batch shape {tuple(batch)}, the data {tuple(leading)}; give one element "
-            "for all of the data, or one for each entry of its leading axes"
+            f"{action!r}: the group element has batch shape {tuple(batch)}, the data {tuple(leading)}; give one "
+            "element for all of the data, or one for each entry of its leading axes"
         )

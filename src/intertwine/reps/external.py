@@ -22,7 +22,13 @@ def outer(a: Rep, b: Rep) -> Rep:
 
 def pull(group: Group, index: int, rep: Rep) -> Rep:
     """A representation of factor `index` of a direct product, as one of the whole product."""
-    factors = parts(group)
-    if factors[index] != rep.group:
-        raise ValueError(f"pull: factor {index} of {group} is {factors[index]}, the representation is of {rep.group}")
+    members, own = parts(group), parts(rep.group)
+    if not isinstance(index, int) or not 0 <= index < len(members):
+        raise ValueError(f"pull: {group} has factors 0 to {len(members) - 1}, got {index!r}")
+    there = members[index : index + len(own)]
+    if there != own:
+        names = " * ".join(map(str, there))
+        raise ValueError(f"pull: factor {index} of {group} is {names}, the representation is of {rep.group}")
+    if len(own) == len(members):
+        return rep
     return Rep(group, [(Product(tuple(lift(group, index, f) for f in W.factors)), c) for W, c in rep.terms])

@@ -281,7 +281,8 @@ class Pulled(Factor):
             )
 
     def __str__(self) -> str:
-        return f"{self.base}[{self.index}]"
+        count = len(parts(self.base.group))
+        return f"{self.base}[{self.index}]" if count == 1 else f"{self.base}[{self.index}:{self.index + count}]"
 
     @property
     def dim(self) -> int:

@@ -52,6 +52,6 @@ def _determinant(group: Group) -> Rep:
     return _one(group, Determinant(group))
 
 
-@DirectProduct.defines("pull")
+@DirectProduct.defines("_pull")
 def _pull(group: DirectProduct, index: int, rep: Rep) -> Rep:
     return pull(group, index, rep)
