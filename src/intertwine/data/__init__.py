@@ -1,1 +1,3 @@
 """Data sets and how to cut them; `data.atoms` needs the extra `intertwine[atoms]`."""
+
+from .fetch import fetch as fetch

@@ -11,6 +11,8 @@ from .errors import DataWarning as DataWarning
 from .errors import ReadReport as ReadReport
 from .extxyz import read as read
 from .extxyz import write as write
+from .generate import xtb_label as xtb_label
+from .generate import xtb_trajectory as xtb_trajectory
 from .graph import AtomicBatch as AtomicBatch
 from .graph import AtomicGraph as AtomicGraph
 from .graph import cast as cast
@@ -26,3 +28,5 @@ from .shifts import ShiftScale as ShiftScale
 from .shifts import fit_shift_scale as fit_shift_scale
 from .species import atomic_numbers as atomic_numbers
 from .species import check_species as check_species
+from .xtb import XTB as XTB
+from .xtb import SCFError as SCFError

@@ -1,6 +1,6 @@
 """Training data out of nothing: a molecule shaken by thermal motion, every frame labelled by GFN2-xTB."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import numpy as np
@@ -13,7 +13,7 @@ _SMILES = {"CCO": "CH3CH2OH", "ethanol": "CH3CH2OH", "O": "H2O", "water": "H2O",
 _SMILES |= {"CO": "CH3OH", "methanol": "CH3OH", "c1ccccc1": "C6H6", "benzene": "C6H6", "CC": "C2H6", "ethane": "C2H6"}
 
 
-def molecule(name: str):
+def builtin(name: str):
     """ase.Atoms of a molecule by name, SMILES (both for a few common ones), or its name in ASE's G2 set.
 
     Raises ValueError for a name that is not known.
@@ -48,36 +48,89 @@ def xtb_trajectory(
 ) -> list:
     """Frames of Langevin dynamics on the GFN2-xTB surface as ase.Atoms with energy (eV) and forces (eV/Å).
 
-    molecule: a name (see `molecule`) or ase.Atoms in an open box. temperature: K; friction: 1/fs; a frame every
+    molecule: a name (see `builtin`) or ase.Atoms in an open box. temperature: K; friction: 1/fs; a frame every
     `interval_fs` after `burn_in_fs`. align: turn and shift every frame onto the starting geometry (Kabsch), forces with
     it, so that all molecules stand upright; otherwise they drift and tumble. displaced: so many more frames, drawn from
     the trajectory with Gaussian displacements of `sigma` (Å) on every coordinate. The same seed gives the same bits.
     progress: called with (MD steps done, steps in all). Provenance is in every frame's `info`.
     About 1 ms per MD step for ethanol. Raises ValueError for bad settings, SCFError naming the step.
     """
-    settings = _Settings(
-        molecule, frames, temperature, interval_fs, seed, accuracy, timestep_fs, friction, burn_in_fs, charge, unpaired
-    )
-    if displaced < 0 or not sigma > 0:
-        raise ValueError(f"xtb_trajectory: displaced must be >= 0 and sigma > 0, got {displaced} and {sigma}")
-    images = []
-    for image in settings.run(progress):
-        if align:
-            turn_onto(image, settings.start)
-        images.append(image)
+    start = builtin(molecule) if isinstance(molecule, str) else molecule
+    _check_open(start)
+    _check_settings(frames=frames, temperature=temperature, friction=friction, timestep_fs=timestep_fs, sigma=sigma)
+    if displaced < 0 or burn_in_fs < 0:
+        raise ValueError(f"xtb_trajectory: negative displaced ({displaced}) or burn_in_fs ({burn_in_fs})")
+    every, burn_in = round(interval_fs / timestep_fs), round(burn_in_fs / timestep_fs)
+    if every < 1:
+        raise ValueError(f"xtb_trajectory: interval_fs {interval_fs} is shorter than timestep_fs {timestep_fs}")
+    engine = XTB(start.numbers, accuracy=accuracy, charge=charge, unpaired=unpaired)
+    info = {"config_type": f"{temperature:g}K_MD", **_provenance(engine), "seed": seed, "temperature_K": temperature}
+    info |= {"timestep_fs": timestep_fs, "friction_per_fs": friction}
+
+    motion = Langevin(start, engine, temperature, timestep_fs, friction, np.random.default_rng(seed))
+    images, total = [], burn_in + frames * every
+    for step in range(1, total + 1):
+        motion.step()
+        if progress is not None and (step % every == 0 or step == total):
+            progress(step, total)
+        if step > burn_in and (step - burn_in) % every == 0:
+            image = start.copy()
+            image.positions, image.info = motion.x.copy(), {**info, "time_fs": step * timestep_fs}
+            _attach(image, motion.energy, motion.forces)
+            if align:
+                turn_onto(image, start.positions)
+            images.append(image)
     if displaced:
         rng = np.random.default_rng([seed, 1])
-        origin = rng.integers(len(images), size=displaced)
-        moved = [images[i].copy() for i in origin]
+        moved = [images[i].copy() for i in rng.integers(len(images), size=displaced)]
         for image in moved:
             image.positions += sigma * rng.standard_normal(image.positions.shape)
             image.info |= {"config_type": "displaced", "sigma_A": sigma}
-        images += label(moved, accuracy=accuracy, charge=charge, unpaired=unpaired)
+        images += xtb_label(moved, accuracy=accuracy, charge=charge, unpaired=unpaired)
     return images
 
 
-def label(images: Iterable, *, accuracy: float = 0.01, charge: float = 0.0, unpaired: int = 0) -> list:
-    """Copies of open ase.Atoms with GFN2-xTB energy and forces as calculator results. Raises SCFError naming the frame."""
+class Langevin:
+    """A molecule in a heat bath, BAOAB (arXiv:1203.5428); `step()` advances x (Å), v (Å/fs), forces and energy.
+
+    temperature: K; timestep: fs; friction: 1/fs.
+    """
+
+    def __init__(
+        self, atoms, engine: XTB, temperature: float, timestep: float, friction: float, rng: np.random.Generator
+    ):
+        units = require("ase.units", "atoms")
+        mass = atoms.get_masses()[:, None]
+        self.engine, self.rng, self.dt, self.temperature = engine, rng, timestep, temperature
+        self._kick = 0.5 * timestep * units.fs**2 / mass  # units.fs² is Å/fs² per eV/(Å amu)
+        self._thermal = np.sqrt(units.kB * temperature / mass) * units.fs  # Å/fs
+        self._keep = float(np.exp(-friction * timestep))
+        self._stir = float(np.sqrt(1 - self._keep**2))
+        self.x, self.steps = atoms.positions.copy(), 0
+        self.v = self._thermal * rng.standard_normal(self.x.shape)
+        self._label()
+
+    def step(self) -> None:
+        """One time step. Raises SCFError naming it."""
+        self.v += self._kick * self.forces
+        self.x += 0.5 * self.dt * self.v
+        self.v = self._keep * self.v + self._stir * self._thermal * self.rng.standard_normal(self.x.shape)
+        self.x += 0.5 * self.dt * self.v
+        self.steps += 1
+        self._label()
+        self.v += self._kick * self.forces
+
+    def _label(self) -> None:
+        try:
+            self.energy, self.forces = self.engine(self.x)
+        except (SCFError, ValueError) as problem:  # ValueError: the positions have run off to infinity
+            where = f"step {self.steps} of the trajectory ({self.steps * self.dt:g} fs at {self.temperature:g} K)"
+            fix = "lower the temperature or the time step, or start from a relaxed geometry"
+            raise SCFError(f"{where}: {problem}; {fix}") from problem
+
+
+def xtb_label(images: Iterable, *, accuracy: float = 0.01, charge: float = 0.0, unpaired: int = 0) -> list:
+    """Copies of open ase.Atoms with GFN2-xTB energy and forces in a calculator. Raises SCFError naming the frame."""
     engines: dict[tuple[int, ...], XTB] = {}
     out = []
     for i, image in enumerate(images):
@@ -89,21 +142,19 @@ def label(images: Iterable, *, accuracy: float = 0.01, charge: float = 0.0, unpa
             energy, forces = engines[key](image.positions)
         except SCFError as problem:
             raise SCFError(f"frame {i}: {problem}; is the geometry sound?") from problem
-        out.append(_labelled(image.copy(), energy, forces))
-        out[-1].info |= {"method": METHOD, "tblite_version": version(), "accuracy": accuracy}
+        out.append(image.copy())
+        out[-1].info |= _provenance(engines[key])
+        _attach(out[-1], energy, forces)
     return out
 
 
 def turn_onto(image, reference: Float[np.ndarray, "n 3"]) -> None:
-    """Move an ase.Atoms rigidly onto reference positions (least squares, no reflection), its forces with it, in place."""
+    """Move an ase.Atoms and its forces rigidly onto reference positions (Å; least squares, no reflection), in place."""
     rotation, centre = kabsch(image.positions, reference)
     image.positions = (image.positions - image.positions.mean(0)) @ rotation.T + centre
     if image.calc is not None and "forces" in image.calc.results:
-        image.calc = (
-            None
-            if image.calc is None
-            else _single(image, image.calc.results["energy"], image.calc.results["forces"] @ rotation.T)
-        )
+        results = image.calc.results
+        _attach(image, results["energy"], results["forces"] @ rotation.T)
 
 
 def kabsch(
@@ -116,94 +167,6 @@ def kabsch(
     return vt.T @ np.diag([1.0, 1.0, sign]) @ u.T, centre
 
 
-class _Settings:
-    """Checked settings of one trajectory, and the loop that runs it."""
-
-    def __init__(
-        self,
-        molecule_,
-        frames,
-        temperature,
-        interval_fs,
-        seed,
-        accuracy,
-        timestep_fs,
-        friction,
-        burn_in_fs,
-        charge,
-        unpaired,
-    ):
-        self.atoms = molecule(molecule_) if isinstance(molecule_, str) else molecule_.copy()
-        _check_open(self.atoms)
-        positive = {
-            "frames": frames,
-            "temperature": temperature,
-            "interval_fs": interval_fs,
-            "timestep_fs": timestep_fs,
-            "friction": friction,
-        }
-        for name, value in positive.items():
-            if not value > 0:
-                raise ValueError(f"xtb_trajectory: {name} must be positive, got {value}")
-        if burn_in_fs < 0:
-            raise ValueError(f"xtb_trajectory: burn_in_fs must not be negative, got {burn_in_fs}")
-        self.every, self.burn_in = round(interval_fs / timestep_fs), round(burn_in_fs / timestep_fs)
-        if self.every < 1:
-            raise ValueError(f"xtb_trajectory: interval_fs {interval_fs} is shorter than timestep_fs {timestep_fs}")
-        self.frames, self.temperature, self.seed = int(frames), temperature, seed
-        self.timestep, self.friction = timestep_fs, friction
-        self.start = self.atoms.positions.copy()
-        self.engine = XTB(self.atoms.numbers, accuracy=accuracy, charge=charge, unpaired=unpaired)
-        self.info = {
-            "config_type": f"{temperature:g}K_MD",
-            "method": METHOD,
-            "tblite_version": version(),
-            "accuracy": accuracy,
-            "seed": seed,
-            "temperature_K": temperature,
-            "timestep_fs": timestep_fs,
-            "friction_per_fs": friction,
-            "charge": charge,
-        }
-
-    def run(self, progress: Callable[[int, int], None] | None) -> Iterator:
-        """Yield a labelled frame every `every` steps after the burn-in: BAOAB (arXiv:1203.5428), drawn from the seed."""
-        units = require("ase.units", "atoms")
-        rng = np.random.default_rng(self.seed)
-        mass = self.atoms.get_masses()[:, None]
-        dt, kick = self.timestep, 0.5 * self.timestep * units.fs**2 / mass  # units.fs²: Å/fs² per eV/(Å amu)
-        thermal = np.sqrt(units.kB * self.temperature / mass) * units.fs  # Å/fs
-        keep = np.exp(-self.friction * dt)
-        stir = np.sqrt(1 - keep**2)
-        x = self.start.copy()
-        v = thermal * rng.standard_normal(x.shape)
-        total = self.burn_in + self.frames * self.every
-        energy, forces = self._label(x, 0)
-        for step in range(1, total + 1):
-            v += kick * forces
-            x += 0.5 * dt * v
-            v = keep * v + stir * thermal * rng.standard_normal(x.shape)
-            x += 0.5 * dt * v
-            energy, forces = self._label(x, step)
-            v += kick * forces
-            if progress is not None and (step % self.every == 0 or step == total):
-                progress(step, total)
-            if step > self.burn_in and (step - self.burn_in) % self.every == 0:
-                image = self.atoms.copy()
-                image.positions = x.copy()
-                image.info = {**self.info, "time_fs": step * dt}
-                yield _labelled(image, energy, forces)
-
-    def _label(self, x: np.ndarray, step: int) -> tuple[float, np.ndarray]:
-        try:
-            return self.engine(x)
-        except (SCFError, ValueError) as problem:
-            raise SCFError(
-                f"step {step} of the trajectory ({step * self.timestep:g} fs, {self.temperature:g} K): {problem}; "
-                "lower the temperature or the time step, or start from a relaxed geometry"
-            ) from problem
-
-
 def _check_open(image) -> None:
     if not hasattr(image, "get_masses"):
         raise TypeError(f"expected a molecule's name or ase.Atoms, got {type(image).__name__}")
@@ -213,11 +176,16 @@ def _check_open(image) -> None:
         )
 
 
-def _labelled(image, energy: float, forces: np.ndarray):
-    image.calc = _single(image, energy, forces)
-    return image
+def _check_settings(**settings: float) -> None:
+    for name, value in settings.items():
+        if not value > 0:
+            raise ValueError(f"xtb_trajectory: {name} must be positive, got {value}")
 
 
-def _single(image, energy: float, forces: np.ndarray):
+def _provenance(engine: XTB) -> dict[str, Any]:
+    return {"method": METHOD, "tblite_version": version(), "accuracy": engine.accuracy, "charge": engine.charge}
+
+
+def _attach(image, energy: float, forces: np.ndarray) -> None:
     single = require("ase.calculators.singlepoint", "atoms").SinglePointCalculator
-    return single(image, energy=energy, forces=forces)
+    image.calc = single(image, energy=energy, forces=forces)
