@@ -19,7 +19,7 @@ def lie_derivatives(orbit: Orbit, n_samples: int) -> dict[str, list[tuple[str, f
     algebra = orbit.group.lie_algebra()
     rows = algebra if isinstance(algebra, tuple) else (algebra,)
     which = list(range(min(n_samples, len(orbit.samples))))
-    out: dict[str, list[tuple[str, float, float, int]]] = {name: [] for name in orbit.base().rows}
+    out: dict[str, list[tuple[str, float, float, int]]] = {name: [] for name in orbit.base().compared}
     for a in range(len(rows[0])):
         A = tuple(r[a] for r in rows) if isinstance(algebra, tuple) else algebra[a]
         found = _forward_mode(orbit, A, which)

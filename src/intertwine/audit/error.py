@@ -164,7 +164,7 @@ def _not_float64(run: Run) -> str:
 
 
 def _errors(orbit: Orbit, which: list[int], g: Element, n: int, k: int) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    names = orbit.base().tensors
+    names = orbit.base().compared
     squares = {name: torch.zeros(n * k, dtype=torch.float64) for name in names}
     flips = {name: torch.zeros(n * k, dtype=torch.float64) for name in names if _decides(orbit, name)}
     for piece, expected, moved in orbit.pairs(which, g):

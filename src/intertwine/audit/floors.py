@@ -12,12 +12,14 @@ def measure_floor(low: Orbit, high: Orbit, picked: Choice, both: bool) -> dict[s
     """Noise floors per output: `low` and `high` are the float32 and float64 orbits (the same one when not `both`)."""
     n = len(low.samples)
     base = low.base()
-    dtype = _distance(base, high.base()) if both else dict.fromkeys(base.rows)
+    dtype = _distance(base, high.base()) if both else dict.fromkeys(base.compared)
     again = _distance(high.base(), high.run(range(n)))
     order = list(reversed(range(n)))
     batching = _distance(high.base(), high.run(order, chunk=max(1, high.chunk // 2)).take(order))
     action, round_trip = _there_and_back(high, picked)
-    return {name: NoiseFloor(dtype[name], action[name], round_trip, again[name], batching[name]) for name in base.rows}
+    return {
+        name: NoiseFloor(dtype[name], action[name], round_trip, again[name], batching[name]) for name in base.compared
+    }
 
 
 def _distance(a: Outputs, b: Outputs) -> dict[str, float]:

@@ -99,6 +99,15 @@ class Outputs:
         return named_tensors(self.tree)
 
     @property
+    def compared(self) -> list[str]:
+        """Paths of what an error is measured on: floating outputs; integers (labels) only where nothing floats.
+
+        An output may carry bookkeeping, such as the graph of each atom, which counts places in a batch.
+        """
+        floating = [name for name, t in self.tensors.items() if t.is_floating_point()]
+        return floating or list(self.rows)
+
+    @property
     def uniform(self) -> bool:
         """Whether every tensor has one row per evaluation."""
         return all(rows is None for rows in self.rows.values())
@@ -146,8 +155,8 @@ class Outputs:
     def mean_square(self) -> dict[str, Float[Tensor, " evaluations"]]:
         """Mean square over the entries of each evaluation, float64 on the CPU; an empty output counts as zero."""
         out = {}
-        for name, tensor in self.tensors.items():
-            rows = self.rows[name]
+        for name in self.compared:
+            tensor, rows = self.tensors[name], self.rows[name]
             flat = tensor.detach().double().flatten(1) if tensor.ndim > 1 else tensor.detach().double()[:, None]
             per_row = flat.square().mean(1).cpu() if flat.shape[1] else flat.new_zeros(len(flat)).cpu()
             if rows is not None:
@@ -158,11 +167,12 @@ class Outputs:
         return out
 
     def minus(self, other: "Outputs") -> "Outputs":
-        """Entry by entry difference, in the wider dtype."""
-        theirs = iter(other.tensors.values())
+        """Entry by entry difference of what is compared, in float64."""
+        theirs, names, compared = iter(other.tensors.values()), iter(self.rows), set(self.compared)
 
         def subtract(t: Tensor) -> Tensor:
-            return t.double() - next(theirs).to(t.device).double()
+            u = next(theirs)
+            return t.double() - u.to(t.device).double() if next(names) in compared else t
 
         return replace(self, tree=map_tensors(subtract, self.tree))
 

@@ -184,6 +184,7 @@ class AuditResult:
             "max",
             "n",
         ]
+        shown = [row for row in self.table if row.name != "lie_derivative" or row in self._steepest()]
         rows = [
             [row.output] * several
             + [
@@ -195,7 +196,7 @@ class AuditResult:
                 number(row.maximum),
                 f"{row.n_samples} × {row.n_elements}",
             ]
-            for row in self.table
+            for row in shown
         ]
         widths = [max(len(line[i]) for line in [header, *rows]) for i in range(len(header))]
         lines += ["  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths)) for line in [header, *rows]]
@@ -216,6 +217,14 @@ class AuditResult:
             lines += [f"  worst: sample {w.sample}, {w.description}: {w.absolute:.3g}", f"    {w.snippet}"]
         lines += [f"  {rule_of_three(self.n_samples)}", f"  {self.how}; {self.cost_line()}, {self.seconds:.1f} s"]
         return "\n".join(lines)
+
+    def _steepest(self) -> list[Row]:
+        """Of the Lie derivatives of each output, the largest: the terminal has no room for all."""
+        found: dict[str, Row] = {}
+        for row in self.table:
+            if row.name == "lie_derivative" and (row.output not in found or row.value > found[row.output].value):
+                found[row.output] = row
+        return list(found.values())
 
     @property
     def missing_pairs(self) -> int:
