@@ -10,7 +10,6 @@ import subprocess
 import sys
 import textwrap
 import tomllib
-import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -158,8 +157,7 @@ def test_examples_in_docstrings_run(tmp_path, monkeypatch):
     for found in pkgutil.walk_packages(intertwine.__path__, "intertwine."):
         if found.name.endswith("__main__"):
             continue
-        with warnings.catch_warnings():
-            module = importlib.import_module(found.name)
+        module = importlib.import_module(found.name)
         for test in doctest.DocTestFinder(exclude_empty=True).find(module, found.name):
             if test.examples:
                 examples(test.docstring, dict(vars(module)), test.name)
