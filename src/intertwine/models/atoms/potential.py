@@ -1,0 +1,201 @@
+"""Energies, forces and stress from any network that gives one number per atom; here live units, shifts and derivatives."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal, Protocol
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from intertwine.data.atoms.species import atomic_numbers, symbol
+
+
+_HIGHEST_NUMBER = 118
+
+
+class Backbone(Protocol):
+    """What a network must be to become a `Potential`: one output per atom, seeing edge vectors and species only.
+
+    Positions enter through the edge vectors alone, so one derivative with respect to them gives forces and stress,
+    and the energy cannot depend on where the origin is.
+    """
+
+    cutoff: float
+    config: dict[str, Any]  # keyword arguments that build it again, plain JSON values
+    symmetry: Literal["O(3)", "SO(3)", "none"]
+
+    def __call__(
+        self, species: Int[Tensor, " atoms"], vectors: Float[Tensor, "edges 3"], edge_index: Int[Tensor, "2 edges"]
+    ) -> Float[Tensor, " atoms"]: ...
+
+
+class Potential(nn.Module):
+    """Interatomic potential E = Σ_i (σ_z ε_i + e_z) with forces and stress as exact derivatives.
+
+    backbone: a `Backbone` giving ε; species: chemical symbols in the order of the network's species index;
+    cutoff: Å, that of the graphs; energy_shift: e in eV, one per species; energy_scale: σ in eV, one for all or one
+    per species. Energies are summed in float64 whatever the network's dtype: at -9391 eV a float32 step is 1 meV.
+    forces: "gradient" or "none"; stress=False skips the virial.
+    Raises ValueError if the cutoffs differ, a shift is missing, or a species is unknown or repeated.
+    """
+
+    def __init__(
+        self,
+        backbone: nn.Module,
+        species: Sequence[str],
+        cutoff: float,
+        *,
+        energy_shift: float | Mapping[str, float] = 0.0,
+        energy_scale: float | Mapping[str, float] = 1.0,
+        forces: Literal["gradient", "none"] = "gradient",
+        stress: bool = True,
+    ):
+        super().__init__()
+        species = tuple(species)
+        if not species or len(set(species)) != len(species):
+            raise ValueError(f"Potential: species must be distinct chemical symbols, got {list(species)}")
+        if not cutoff > 0:
+            raise ValueError(f"Potential: cutoff must be positive, got {cutoff} Å")
+        if backbone.cutoff != cutoff:
+            raise ValueError(f"Potential: the network's cutoff is {backbone.cutoff} Å, the graphs' is {cutoff} Å")
+        if forces not in ("gradient", "none"):
+            raise ValueError(f"Potential: forces must be 'gradient' or 'none', got {forces!r}")
+        self.backbone = backbone
+        self.species = species
+        self.cutoff = float(cutoff)
+        self.forces = forces
+        self.stress = stress
+        self.energy_shift = _per_species("energy_shift", energy_shift, species)
+        self.energy_scale = _per_species("energy_scale", energy_scale, species)
+        for name in ("shift", "scale", "index_of_number"):
+            self.register_buffer(name, None, persistent=False)
+        self._reset_constants(torch.device("cpu"))
+        self._compiled = None
+
+    def _reset_constants(self, device: torch.device) -> None:
+        self.shift = torch.tensor(self.energy_shift, dtype=torch.float64, device=device)
+        self.scale = torch.tensor(self.energy_scale, dtype=torch.float64, device=device)
+        index = torch.full((_HIGHEST_NUMBER + 1,), -1, dtype=torch.int64)
+        for i, name in enumerate(self.species):
+            index[atomic_numbers([name])[0]] = i
+        self.index_of_number = index.to(device)
+
+    def _apply(self, fn: Any, recurse: bool = True) -> "Potential":
+        # `.float()` must not round the shifts, and `.to(device)` must move them: so they are written anew.
+        super()._apply(fn, recurse)
+        self._reset_constants(self.scale.device)
+        return self
+
+    def compile_training(self, **options: Any) -> None:
+        """Compile the tensor part of `forward`, derivatives included; shapes stay dynamic."""
+        self._compiled = torch.compile(self.evaluate, fullgraph=True, dynamic=True, **options)
+
+    @property
+    def rep_in(self) -> Any:
+        """How the group moves a structure: positions, cell and labels."""
+        from intertwine.data.atoms.action import AtomsAction
+
+        return AtomsAction()
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """Everything needed to build this potential again, as plain JSON values."""
+        return {
+            "backbone": type(self.backbone).__name__,
+            "options": dict(self.backbone.config),
+            "species": list(self.species),
+            "cutoff": self.cutoff,
+            "energy_shift": dict(zip(self.species, self.energy_shift)),
+            "energy_scale": dict(zip(self.species, self.energy_scale)),
+            "forces": self.forces,
+            "stress": self.stress,
+        }
+
+    def species_index(self, z: Int[Tensor, " atoms"]) -> Int[Tensor, " atoms"]:
+        """Position of each atomic number in `species`; raises ValueError naming both sets for one never seen."""
+        index = self.index_of_number[z]
+        if z.numel() and bool((index < 0).any()):
+            found = sorted({symbol(int(n)) for n in z.unique()})
+            raise ValueError(
+                f"Potential: the structure holds {', '.join(found)}; this model knows {', '.join(self.species)}"
+            )
+        return index
+
+    def forward(self, batch: Any, *, training: bool | None = None) -> dict[str, Tensor]:
+        """Energy [G] and atom_energy [N] in eV (float64), forces [N, 3] in eV/Å, stress [G, 3, 3] in eV/Å³.
+
+        training: keep the graph for a loss on forces; default: the module's mode. Stress is (1/V) dE/dstrain and
+        zero for structures that are not periodic in all three directions (see `has_stress`).
+        Raises ValueError for a species that is not in `species`.
+        """
+        training = self.training if training is None else training
+        evaluate = self.evaluate if self._compiled is None else self._compiled
+        with torch.set_grad_enabled(training and torch.is_grad_enabled()):
+            return evaluate(
+                batch.pos,
+                batch.cell,
+                batch.pbc,
+                self.species_index(batch.z),
+                batch.edge_index,
+                batch.edge_shift,
+                batch.batch,
+            )
+
+    def evaluate(
+        self,
+        pos: Float[Tensor, "atoms 3"],
+        cell: Float[Tensor, "graphs 3 3"],
+        pbc: Tensor,
+        species: Int[Tensor, " atoms"],
+        edge_index: Int[Tensor, "2 edges"],
+        edge_shift: Float[Tensor, "edges 3"],
+        batch: Int[Tensor, " atoms"],
+    ) -> dict[str, Tensor]:
+        """`forward` on plain tensors: no data-dependent branch, so it compiles whole for any size."""
+        source, target = edge_index
+        n_graphs = cell.shape[0]
+        dtype = next(self.backbone.parameters()).dtype
+        edge_graph = batch[target]
+        image = torch.einsum("ei,eij->ej", edge_shift.to(pos.dtype), cell[edge_graph].to(pos.dtype))
+        vectors = (pos[source] - pos[target] + image).to(dtype)
+        scale, shift = self.scale[species], self.shift[species]
+
+        def total(vectors: Tensor) -> tuple[Tensor, Tensor]:
+            energies = self.backbone(species, vectors, edge_index).to(torch.float64) * scale
+            return energies.sum(), energies
+
+        if self.forces == "gradient":
+            gradient, energies = torch.func.grad(total, has_aux=True)(vectors)  # dE/dr_ij, eV/Å
+        else:
+            energies = total(vectors)[1]
+        atom_energy = energies + shift
+        out = {
+            "energy": atom_energy.new_zeros(n_graphs).index_add(0, batch, atom_energy),
+            "atom_energy": atom_energy,
+        }
+        if self.forces == "gradient":
+            # r_ij = pos[j] - pos[i]: moving i (target) by d changes r by -d, moving j (source) by +d.
+            pull = torch.cat([gradient, -gradient])
+            out["forces"] = torch.zeros_like(pos, dtype=dtype).index_add(0, torch.cat([target, source]), pull)
+            if self.stress:
+                out["stress"] = _stress(vectors, gradient, edge_graph, cell, pbc)
+        return out
+
+
+def _stress(vectors: Tensor, gradient: Tensor, edge_graph: Tensor, cell: Tensor, pbc: Tensor) -> Tensor:
+    """(1/V) dE/dstrain = (1/V) Σ_edges sym(r ⊗ dE/dr), since a strain ε turns every r into r(1 + ε)."""
+    outer = vectors.unsqueeze(2) * gradient.unsqueeze(1)
+    outer = (0.5 * (outer + outer.transpose(1, 2))).to(cell.dtype)
+    virial = torch.zeros_like(cell).index_add(0, edge_graph, outer)
+    volume = (cell[:, 0] * torch.linalg.cross(cell[:, 1], cell[:, 2])).sum(dim=1).abs()
+    closed = pbc.reshape(-1, 3).all(dim=1) & (volume > 0)
+    inverse = torch.where(closed, 1.0 / torch.where(closed, volume, torch.ones_like(volume)), torch.zeros_like(volume))
+    return virial * inverse[:, None, None]
+
+
+def _per_species(name: str, value: float | Mapping[str, float], species: tuple[str, ...]) -> tuple[float, ...]:
+    if not isinstance(value, Mapping):
+        return (float(value),) * len(species)
+    if missing := [s for s in species if s not in value]:
+        raise ValueError(f"Potential: {name} has no entry for {', '.join(missing)}; it has {', '.join(value)}")
+    return tuple(float(value[s]) for s in species)

@@ -1,0 +1,84 @@
+"""The list of what there is: a saved model names its network, and only a name on this list is ever built from a file."""
+
+import inspect
+from dataclasses import dataclass
+from importlib import import_module
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One model: its name, where it lives, what it is for and the paper it comes from."""
+
+    name: str
+    module: str
+    task: str
+    summary: str
+    source: str = ""
+
+    def load(self) -> type:
+        """Import the class."""
+        return getattr(import_module(self.module), self.name)
+
+
+ENTRIES = (
+    Entry(
+        "NequIP",
+        "intertwine.models.atoms.nequip",
+        "atoms: energies, forces, stress",
+        "E(3)-equivariant message passing; accurate from few hundred structures",
+        "arXiv:2101.03164",
+    ),
+    Entry(
+        "Cartesian",
+        "intertwine.models.atoms.cartesian",
+        "atoms: energies, forces, stress",
+        "plain message passing on Cartesian edge vectors: not rotation equivariant, the control of comparisons",
+    ),
+    Entry(
+        "Pair",
+        "intertwine.models.atoms.pair",
+        "atoms: energies, forces, stress",
+        "a linear pair potential: the smallest thing that trains, for tests and first steps",
+    ),
+)
+# Arguments that the data decide, not the user.
+_FROM_DATA = ("self", "species", "cutoff", "avg_num_neighbors", "generator")
+
+
+def entry(name: str) -> Entry:
+    """The entry of a model; raises ValueError listing the names that exist."""
+    for candidate in ENTRIES:
+        if candidate.name.lower() == name.lower():
+            return candidate
+    raise ValueError(f"there is no model {name!r}; there are: {', '.join(e.name for e in ENTRIES)}")
+
+
+def options(name: str) -> dict[str, Any]:
+    """Keyword arguments a user may set on a network, with their defaults."""
+    parameters = inspect.signature(entry(name).load()).parameters
+    return {key: p.default for key, p in parameters.items() if key not in _FROM_DATA}
+
+
+def check(name: str, given: dict[str, Any]) -> None:
+    """Raise ValueError if the network or one of the options does not exist."""
+    known = options(name)
+    if unknown := sorted(set(given) - set(known)):
+        raise ValueError(f"{entry(name).name} has no option {', '.join(unknown)}; it has: {', '.join(known)}")
+
+
+def build(name: str, **arguments: Any) -> Any:
+    """Build a network by name; raises ValueError for an unknown name or option."""
+    check(name, {key: value for key, value in arguments.items() if key not in _FROM_DATA})
+    return entry(name).load()(**arguments)
+
+
+def potential(config: dict[str, Any]) -> Any:
+    """Build an untrained `Potential` again from `Potential.config`."""
+    from .atoms.potential import Potential
+
+    network = build(
+        config["backbone"], species=config["species"], cutoff=config["cutoff"], **config["options"]
+    )
+    rest = {key: value for key, value in config.items() if key not in ("backbone", "options", "species", "cutoff")}
+    return Potential(network, config["species"], config["cutoff"], **rest)

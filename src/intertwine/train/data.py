@@ -1,0 +1,146 @@
+"""The Lightning data module: structure files in, checked, split by seed, and the facts a model is sized to."""
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Literal
+
+import lightning.pytorch as pl
+
+
+from intertwine.data.atoms import AtomicDataset, Checks, Keys, ShiftScale, fit_shift_scale, read
+from intertwine.data.atoms.checks import DEFAULT_CHECKS
+from intertwine.data.atoms.keys import DEFAULT_KEYS
+from intertwine.data.atoms.species import symbol
+
+from .batches import Loader, Order, Packed
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a model must know about its training set: symbols by atomic number, Å, eV."""
+
+    species: tuple[str, ...]
+    cutoff: float
+    avg_num_neighbors: float
+    shift_scale: ShiftScale
+    periodic: bool
+    hash: str
+
+
+class AtomicDataModule(pl.LightningDataModule):
+    """Reads structures with energies, forces and stress, and hands out batches.
+
+    path: one structure file or several (isolated atoms in any of them fix the energy shifts), or an AtomicDataset.
+    val, test: a share (0.1) or a count of the structures in `path`, or a file; test None or 0 for none. predict: a
+    file, else the test set. cutoff: Å. batch_size: structures per process and step. keys: names of the labels in the
+    file. split: "blocks" keeps neighbouring frames of a trajectory together, "random" suits independent structures.
+    shift, scale: see `data.atoms.fit_shift_scale`. on_bad: "raise", "drop" or "report".
+    Raises ValueError for sizes out of range; DataError naming file, frame and fix.
+    """
+
+    def __init__(
+        self,
+        path: str | list[str],
+        val: float | int | str = 0.1,
+        test: float | int | str | None = 0.1,
+        predict: str | None = None,
+        cutoff: float = 5.0,
+        batch_size: int = 5,
+        eval_batch_size: int = 32,
+        keys: Keys = DEFAULT_KEYS,
+        checks: Checks = DEFAULT_CHECKS,
+        on_bad: Literal["raise", "drop", "report"] = "raise",
+        split: Literal["blocks", "random"] = "blocks",
+        shift: str | dict[str, float] = "auto",
+        scale: str | float | None = "forces",
+        seed: int = 0,
+    ):
+        super().__init__()
+        if not cutoff > 0:
+            raise ValueError(f"AtomicDataModule: cutoff must be positive, got {cutoff} Å")
+        if batch_size < 1 or eval_batch_size < 1:
+            raise ValueError(f"AtomicDataModule: batch sizes must be at least 1, got {batch_size}, {eval_batch_size}")
+        self.path, self.val, self.test, self.predict = path, val, test, predict
+        self.cutoff, self.batch_size, self.eval_batch_size = float(cutoff), batch_size, eval_batch_size
+        self.keys, self.checks, self.on_bad = keys, checks, on_bad
+        self.split, self.shift, self.scale, self.seed = split, shift, scale, seed
+        self._packed: dict[str, Packed] = {}
+
+    # --- structures ------------------------------------------------------------------------------------------------
+
+    def _read(self, path: str | Sequence[str], labels: tuple[str, ...] | None = None) -> AtomicDataset:
+        checks = self.checks if labels is None else replace(self.checks, require=labels)
+        return read(path, keys=self.keys, on_bad=self.on_bad, checks=checks, cutoff=self.cutoff)
+
+    @cached_property
+    def parts(self) -> dict[str, AtomicDataset]:
+        """The structures of "train", "val" and "test" (the last may be empty)."""
+        given = isinstance(self.path, AtomicDataset)
+        whole = self.path.with_cutoff(self.cutoff) if given else self._read(self.path)
+        shares = {name: p for name, p in (("val", self.val), ("test", self.test)) if p and not isinstance(p, str)}
+        counts = all(isinstance(p, int) for p in shares.values())
+        rest = len(whole) - sum(shares.values()) if counts else 1.0 - sum(shares.values())
+        if not rest > 0:
+            raise ValueError(f"AtomicDataModule: {shares} of {len(whole)} structures leave none to train on")
+        cut = whole.split((rest, *shares.values()), method=self.split, seed=self.seed)
+        parts = dict(zip(("train", *shares), cut))
+        for name, where in (("val", self.val), ("test", self.test)):
+            if isinstance(where, str):
+                parts[name] = self._read(where)
+            parts.setdefault(name, whole[:0])
+        return parts
+
+    @cached_property
+    def facts(self) -> Facts:
+        """Species, neighbour count, shifts and scale of the training set."""
+        train = self.parts["train"]
+        shift_scale = fit_shift_scale(train, shift=self.shift, scale=self.scale)
+        digest = hashlib.sha256()
+        for graph in train:
+            for tensor in (graph.pos, graph.z, graph.cell, graph.energy, graph.forces):
+                digest.update(tensor.contiguous().numpy().tobytes())
+        return Facts(
+            species=tuple(symbol(z) for z in shift_scale.species),
+            cutoff=self.cutoff,
+            avg_num_neighbors=max(train.stats.neighbors_mean or 0.0, 1.0),
+            shift_scale=shift_scale,
+            periodic=any(bool(graph.pbc.all()) for graph in train),
+            hash=digest.hexdigest()[:12],
+        )
+
+    @property
+    def config_types(self) -> tuple[str, ...]:
+        """Configuration types that occur, the same list on every process."""
+        return tuple(sorted({g.config_type for part in self.parts.values() for g in part}))
+
+    # --- batches ---------------------------------------------------------------------------------------------------
+
+    def _loader(self, name: str, *, shuffle: bool = False) -> Loader | list[Any]:
+        part = self.parts[name]
+        if not len(part):
+            return []
+        if name not in self._packed:
+            self._packed[name] = Packed(list(part))
+        size = self.batch_size if shuffle else self.eval_batch_size
+        return Loader(self._packed[name], Order(len(part), size, shuffle=shuffle, seed=self.seed))
+
+    def train_dataloader(self) -> Any:
+        return self._loader("train", shuffle=True)
+
+    def val_dataloader(self) -> Any:
+        return self._loader("val")
+
+    def test_dataloader(self) -> Any:
+        if not len(self.parts["test"]):
+            raise ValueError("AtomicDataModule: no test structures; set test to a share, a count or a file")
+        return self._loader("test")
+
+    def predict_dataloader(self) -> Any:
+        if self.predict is not None:
+            self.parts["predict"] = self._read(self.predict, labels=())
+        else:
+            self.parts["predict"] = self.parts["test"]
+        return self._loader("predict")
+
