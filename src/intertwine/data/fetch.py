@@ -9,6 +9,17 @@ from pathlib import Path
 from ..extras import require
 
 _BOTNET = "https://raw.githubusercontent.com/davkovacs/BOTNet-datasets/29e6d467317e4b5967b7ea5cbee54de953fa0d45/"
+# davkovacs/BOTNet-datasets, MIT licence: energies and forces by ORCA (arXiv:2205.06643), and isolated atoms.
+_BOTNET_FILES = {
+    "acac/isolated_atoms.xyz": "b74f321b453374621b447d65c60979f70df1b7182c8ee0215388b2c574f33823",
+    "acac/train_300K.xyz": "8f5706d6902360555a5be59395612d2afc3489a75688388a58e7275fdad68af3",
+    "acac/train_600K.xyz": "180c2538508f7810a623c279426f44953ee7cfb2af77e48ea3986ff97645a71c",
+    "acac/test_MD_300K.xyz": "2291f3186a3cc6a5e05e92952c84a9237ca53f862d78fd3316a769360719ec43",
+    "acac/test_MD_600K.xyz": "d5a5bba154ec43f915eb7529f86ec3af60e6f911743859daba030181a0378ff7",
+    "ethanol/isolated_atoms.xyz": "a2a662390f31ad623ce493038e680bc34214f88d4432566bf8fbd0761be57583",
+    "ethanol/train.xyz": "a26a16d8910581fa321fedc3bd3dfe31f2460e8cbfdc7a8f65243f4fd7250dd0",
+    "ethanol/test_MD.xyz": "b8726933d5b9083989d8e3cc7013c18e0950cf0cbc6f6cd570fdb9759001031c",
+}
 
 
 @dataclass(frozen=True)
@@ -20,52 +31,22 @@ class Remote:
     sha256: str
 
 
-def _botnet(folder: str, files: dict[str, str]) -> list[Remote]:
-    source = {"acac": "dataset_acac", "ethanol": "dataset_ethanol", "bpa": "dataset_3BPA"}[folder]
-    return [Remote(f"{folder}/{name}", f"{_BOTNET}{source}/{name}", digest) for name, digest in files.items()]
-
-
-# davkovacs/BOTNet-datasets, MIT licence: energies and forces by ORCA (arXiv:2205.06643), with isolated atoms.
-FILES: tuple[Remote, ...] = (
-    *_botnet(
-        "acac",
-        {
-            "isolated_atoms.xyz": "b74f321b453374621b447d65c60979f70df1b7182c8ee0215388b2c574f33823",
-            "train_300K.xyz": "8f5706d6902360555a5be59395612d2afc3489a75688388a58e7275fdad68af3",
-            "train_600K.xyz": "180c2538508f7810a623c279426f44953ee7cfb2af77e48ea3986ff97645a71c",
-            "test_MD_300K.xyz": "2291f3186a3cc6a5e05e92952c84a9237ca53f862d78fd3316a769360719ec43",
-            "test_MD_600K.xyz": "d5a5bba154ec43f915eb7529f86ec3af60e6f911743859daba030181a0378ff7",
-        },
-    ),
-    *_botnet(
-        "ethanol",
-        {
-            "isolated_atoms.xyz": "a2a662390f31ad623ce493038e680bc34214f88d4432566bf8fbd0761be57583",
-            "train.xyz": "a26a16d8910581fa321fedc3bd3dfe31f2460e8cbfdc7a8f65243f4fd7250dd0",
-            "test_MD.xyz": "b8726933d5b9083989d8e3cc7013c18e0950cf0cbc6f6cd570fdb9759001031c",
-        },
-    ),
-    *_botnet(
-        "bpa",
-        {
-            "iso_atoms.xyz": "e12a2465a2612bf38fd5dabdf64d4b57fc58ce9610a858c54ea1142d517c053f",
-            "train_300K.xyz": "d109971fab90e2231ad931a83eb704c8d940f5c7d7a8de27fe3b84ea18634c0a",
-        },
-    ),
-)
+def published() -> tuple[Remote, ...]:
+    """The files that `fetch` knows."""
+    return tuple(Remote(name, f"{_BOTNET}dataset_{name}", digest) for name, digest in _BOTNET_FILES.items())
 
 
 def fetch(
-    name: str, *, folder: str | Path | None = None, progress: bool = False, files: Iterable[Remote] = FILES
+    name: str, *, folder: str | Path | None = None, progress: bool = False, files: Iterable[Remote] | None = None
 ) -> Path:
-    """Path of a published file such as "acac/train_300K.xyz"; `FILES` lists them.
+    """Path of a published file such as "acac/train_300K.xyz"; `published` lists them.
 
     Looked for in `folder`, else in $INTERTWINE_DATA, else in the user's cache; a missing one is downloaded, into
     `folder` when it is given, else into the cache. Its SHA-256 is checked, wherever it was found.
     Raises ValueError for an unknown name or a file whose bytes are not the published ones, OSError when the download
     fails, naming the place where the file can be put by hand.
     """
-    known = {file.name: file for file in files}
+    known = {file.name: file for file in (published() if files is None else files)}
     if name not in known:
         raise ValueError(f"fetch: no data file {name!r}; there are {', '.join(sorted(known))}")
     file = known[name]

@@ -9,8 +9,20 @@ from jaxtyping import Float
 from ...extras import require
 from .xtb import METHOD, XTB, SCFError, version
 
-_SMILES = {"CCO": "CH3CH2OH", "ethanol": "CH3CH2OH", "O": "H2O", "water": "H2O", "C": "CH4", "methane": "CH4"}
-_SMILES |= {"CO": "CH3OH", "methanol": "CH3OH", "c1ccccc1": "C6H6", "benzene": "C6H6", "CC": "C2H6", "ethane": "C2H6"}
+_KNOWN = {  # SMILES and common names -> name in the G2 set
+    "CCO": "CH3CH2OH",
+    "ethanol": "CH3CH2OH",
+    "CO": "CH3OH",
+    "methanol": "CH3OH",
+    "O": "H2O",
+    "water": "H2O",
+    "C": "CH4",
+    "methane": "CH4",
+    "CC": "C2H6",
+    "ethane": "C2H6",
+    "c1ccccc1": "C6H6",
+    "benzene": "C6H6",
+}
 
 
 def builtin(name: str):
@@ -19,10 +31,10 @@ def builtin(name: str):
     Raises ValueError for a name that is not known.
     """
     g2 = require("ase.collections", "atoms").g2
-    found = _SMILES.get(name, name)
+    found = _KNOWN.get(name, name)
     if found not in g2.names:
         raise ValueError(
-            f"no geometry for {name!r}; known are {', '.join(_SMILES)} and the names of ase.build.molecule "
+            f"no geometry for {name!r}; known are {', '.join(_KNOWN)} and the names of ase.build.molecule "
             "('CH3CHO', 'C6H6', ...); for anything else pass ase.Atoms"
         )
     return require("ase.build", "atoms").molecule(found)
