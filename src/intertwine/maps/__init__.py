@@ -1,0 +1,12 @@
+"""Linear maps between representations."""
+
+from .between import Map as Map
+from .between import between as between
+from .between import dimension as dimension
+from .between import invariants as invariants
+from .block import Block as Block
+from .kernel import Kernel as Kernel
+from .kernel import Plan as Plan
+from .solver import Basis as Basis
+from .solver import SolverError as SolverError
+from .solver import solve as solve

@@ -1,0 +1,76 @@
+"""Schur's lemma: between irreps the only maps are the endomorphisms, so a layer mixes channels and nothing else."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..groups import Group
+from ..reps import Irrep, Product
+from .kernel import Kernel, Plan
+
+
+@dataclass(frozen=True)
+class ChannelMixing(Plan):
+    """y = sum_n (E_n x) w_n with E_0 the identity. Constant: E_1.. as [N - 1, dim, dim], absent for real type."""
+
+    def run(self, x: Tensor, w: Tensor, constants: list[Tensor]) -> Tensor:
+        if not constants:
+            return x @ w[0]
+        turned = [x, *(E @ x for E in constants[0].unbind(0))]
+        return torch.cat(turned, -1) @ w.flatten(0, 1)
+
+
+@dataclass(frozen=True, eq=False)
+class SchurKernel(Kernel):
+    """The endomorphisms of one irrep, [N, dim, dim], N = 1, 2 or 4, the identity first."""
+
+    endomorphisms: np.ndarray
+    route: str = "schur"
+
+    @property
+    def dim_in(self) -> int:
+        return self.endomorphisms.shape[2]
+
+    @property
+    def dim_out(self) -> int:
+        return self.endomorphisms.shape[1]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        return ("1", "i", "j", "k")[: len(self.endomorphisms)]
+
+    def dense(self) -> np.ndarray:
+        return self.endomorphisms
+
+    def plan(self, c_in: int, c_out: int) -> Plan:
+        N, d = self.endomorphisms.shape[:2]
+        flops = 2 * N * d * c_in * c_out + 2 * (N - 1) * d * d * c_in
+        return ChannelMixing((self.endomorphisms[1:],) if N > 1 else (), flops)
+
+    @property
+    def transpose(self) -> "SchurKernel":
+        return SchurKernel(self.endomorphisms.transpose(0, 2, 1))
+
+
+def simplified(term: Product) -> Product:
+    """A term without its trivial factors: the trivial irrep and the empty product are the same representation."""
+    factors = tuple(f for f in term.factors if not (isinstance(f, Irrep) and f.is_trivial))
+    return term if len(factors) == len(term.factors) else Product(factors)
+
+
+def single(term: Product) -> bool:
+    """Whether Schur's lemma speaks about a term: no factor at all, or one irrep."""
+    return not term.factors or (len(term.factors) == 1 and isinstance(term.factors[0], Irrep))
+
+
+def kernel(group: Group, U: Product, W: Product) -> SchurKernel | None:
+    """Hom(U, W) of two simplified terms that are irreps; None where one of them is not."""
+    if not (single(U) and single(W)):
+        return None
+    if U != W:
+        return SchurKernel(np.zeros((0, W.dim, U.dim)))
+    if not U.factors:
+        return SchurKernel(np.ones((1, 1, 1)))
+    return SchurKernel(U.factors[0].endomorphisms().numpy())
