@@ -1,166 +1,28 @@
-"""One safe file per checkpoint: tensors in safetensors, everything else as a JSON tree in its metadata, nothing pickled."""
+"""Lightning's door to our checkpoint file: `Trainer(plugins=[SafetensorsIO()])` writes no pickle and tears no file."""
 
-import json
-import math
-import os
-from collections.abc import Mapping
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-from torch import Tensor
+from lightning.pytorch.plugins.io import CheckpointIO
 
-from intertwine import __version__
-from intertwine.extras import require
-
-FORMAT = "intertwine.checkpoint/1"
-CONVENTIONS = {
-    "degree_1": "(x, y, z)",
-    "orders": "-l..l",
-    "layout": "components first, channels last",
-    "cell": "rows are lattice vectors",
-    "edge": "r_ij = pos[j] + shift.cell - pos[i], edge_index = (j, i)",
-    "stress": "(1/V) dE/dstrain",
-}
-UNITS = {"length": "Å", "energy": "eV", "forces": "eV/Å", "stress": "eV/Å³"}
-_TAG = "__intertwine__"
+from intertwine.models import saved
 
 
-def _encode(value: Any, where: str, tensors: dict[str, Tensor]) -> Any:
-    """JSON form of one node of the tree; tensors move to `tensors` and leave their name behind."""
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else {_TAG: "float", "value": repr(value)}
-    if isinstance(value, Tensor):
-        # A copy, because safetensors refuses tensors that share memory (tied weights, views of one buffer).
-        tensors[where] = value.detach().to("cpu", copy=True).contiguous()
-        return {_TAG: "tensor", "value": where}
-    if isinstance(value, np.ndarray):
-        tensors[where] = torch.from_numpy(np.array(value, order="C"))
-        return {_TAG: "ndarray", "value": where}
-    if isinstance(value, np.generic):
-        return _encode(value.item(), where, tensors)
-    if isinstance(value, Mapping):
-        items = {key: _encode(item, f"{where}/{key}", tensors) for key, item in value.items()}
-        if all(isinstance(key, str) for key in items) and _TAG not in items:
-            return items
-        pairs = [[_encode(key, f"{where}/key", tensors), item] for key, item in items.items()]
-        return {_TAG: "dict", "value": pairs}
-    if isinstance(value, list | tuple):
-        items = [_encode(item, f"{where}/{i}", tensors) for i, item in enumerate(value)]
-        return items if isinstance(value, list) else {_TAG: "tuple", "value": items}
-    if isinstance(value, torch.dtype):
-        return {_TAG: "dtype", "value": str(value).removeprefix("torch.")}
-    if isinstance(value, torch.device):
-        return {_TAG: "device", "value": str(value)}
-    if isinstance(value, Path):
-        return {_TAG: "path", "value": str(value)}
-    if isinstance(value, timedelta):
-        return {_TAG: "timedelta", "value": value.total_seconds()}
-    raise TypeError(f"checkpoint: cannot store {where.lstrip('/')}, a {type(value).__qualname__}, without pickling it")
+class SafetensorsIO(CheckpointIO):
+    """Reads and writes checkpoints as one safetensors file each, see `models.saved`."""
 
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
+        """Write `checkpoint` whole or not at all; raises OSError, or TypeError naming an entry that has no safe form."""
+        if storage_options is not None:
+            raise TypeError("SafetensorsIO writes local files and takes no storage_options")
+        saved.save(checkpoint, path)
 
-def _decode(node: Any, tensors: Mapping[str, Tensor]) -> Any:
-    if isinstance(node, list):
-        return [_decode(item, tensors) for item in node]
-    if not isinstance(node, dict):
-        return node
-    if _TAG not in node:
-        return {key: _decode(item, tensors) for key, item in node.items()}
-    kind, value = node[_TAG], node["value"]
-    match kind:
-        case "tensor":
-            return tensors[value]
-        case "ndarray":
-            return tensors[value].numpy()
-        case "dict":
-            return {_decode(key, tensors): _decode(item, tensors) for key, item in value}
-        case "tuple":
-            return tuple(_decode(item, tensors) for item in value)
-        case "float":
-            return float(value)
-        case "dtype":
-            return getattr(torch, value)
-        case "device":
-            return torch.device(value)
-        case "path":
-            return Path(value)
-        case "timedelta":
-            return timedelta(seconds=value)
-    raise ValueError(f"checkpoint: a node of unknown kind {kind!r}; it was written by a newer intertwine")
+    def load_checkpoint(
+        self, path: str | Path, map_location: Any = None, weights_only: bool | None = None
+    ) -> dict[str, Any]:
+        """Read the file to the CPU (Lightning moves each state on); raises ValueError for a file of another kind."""
+        return saved.load(path)
 
-
-def write_atomically(path: str | Path, data: bytes) -> None:
-    """Replace `path` by `data` so that a crash or a full disk leaves either the old file or the new one, whole.
-
-    Raises OSError when the new file cannot be written; the old one is then untouched.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Same folder, because os.replace is atomic only within one file system.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the rename itself must survive a power cut
-    finally:
-        os.close(folder)
-
-
-def save(tree: Mapping[str, Any], path: str | Path) -> None:
-    """Write a tree of plain values and tensors to one safetensors file.
-
-    Raises TypeError naming the entry that has no safe form; OSError when the file cannot be written.
-    """
-    safetensors = require("safetensors.torch", "train")
-    tensors: dict[str, Tensor] = {}
-    body = _encode(tree, "", tensors)
-    metadata = {"format": FORMAT, "intertwine": __version__, "tree": json.dumps(body, allow_nan=False)}
-    write_atomically(path, safetensors.save(tensors, metadata=metadata))
-
-
-def load(path: str | Path, *, device: str | torch.device = "cpu") -> dict[str, Any]:
-    """Read a tree written by `save`.
-
-    Raises FileNotFoundError; ValueError when the file is no checkpoint of this package or of another format.
-    """
-    safetensors = require("safetensors", "train")
-    path = Path(path)
-    if not path.is_file():
-        raise FileNotFoundError(f"checkpoint {path} does not exist")
-    try:
-        with safetensors.safe_open(str(path), framework="pt", device=str(device)) as file:
-            metadata = file.metadata() or {}
-            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a mapping)
-    except safetensors.SafetensorError as error:
-        raise ValueError(
-            f"{path} is not an intertwine checkpoint: it is not a safetensors file ({error}); "
-            "files pickled by torch.save are never opened here"
-        ) from error
-    found = metadata.get("format", "none")
-    if found != FORMAT:
-        raise ValueError(f"{path} has checkpoint format {found!r}, this intertwine {__version__} reads {FORMAT!r}")
-    return _decode(json.loads(metadata["tree"]), tensors)
-
-
-def differences(saved: Mapping[str, Any], wanted: Mapping[str, Any], prefix: str = "") -> list[str]:
-    """Names of the fields that differ between two nested configurations, each with both values."""
-    found = []
-    for key in sorted(set(saved) | set(wanted)):
-        a, b, name = saved.get(key), wanted.get(key), f"{prefix}{key}"
-        if isinstance(a, Mapping) and isinstance(b, Mapping):
-            found += differences(a, b, f"{name}.")
-        elif a != b:
-            found.append(f"{name} (checkpoint {a!r}, here {b!r})")
-    return found
+    def remove_checkpoint(self, path: str | Path) -> None:
+        """Delete the file if it is there."""
+        Path(path).unlink(missing_ok=True)

@@ -11,7 +11,7 @@ from typing import Any
 import lightning.pytorch as pl
 from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
 
-from .checkpoint_io import SafetensorsIO
+from .checkpoint import SafetensorsIO
 from .data import AtomicDataModule
 from .keep import KeepCheckpoints
 from .potential import PotentialModule

@@ -10,8 +10,8 @@ from torch import Tensor
 from intertwine import __version__
 from intertwine.models import catalog
 from intertwine.models.atoms.potential import Potential
+from intertwine.models.saved import CONVENTIONS, UNITS, differences
 
-from .checkpoint import CONVENTIONS, UNITS, differences
 from .ema import EMA
 from .loss import EnergyForceLoss
 from .metrics import PotentialMetrics

@@ -7,7 +7,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from intertwine.data.atoms.action import AtomsAction, PotentialOutputAction
 from intertwine.data.atoms.species import atomic_numbers, symbol
+from intertwine.groups import SE, E, Group
 
 
 _HIGHEST_NUMBER = 118
@@ -91,11 +93,17 @@ class Potential(nn.Module):
         self._compiled = torch.compile(self.evaluate, fullgraph=True, dynamic=True, **options)
 
     @property
-    def rep_in(self) -> Any:
-        """How the group moves a structure: positions, cell and labels."""
-        from intertwine.data.atoms.action import AtomsAction
+    def rep_in(self) -> AtomsAction:
+        """How rigid motions move a structure: those the network keeps, or all of E(3) for one that keeps none."""
+        return AtomsAction(self._group())
 
-        return AtomsAction()
+    @property
+    def rep_out(self) -> PotentialOutputAction:
+        """How rigid motions move what `forward` returns."""
+        return PotentialOutputAction(self._group())
+
+    def _group(self) -> Group:
+        return SE(3) if self.backbone.symmetry == "SO(3)" else E(3)
 
     @property
     def config(self) -> dict[str, Any]:
