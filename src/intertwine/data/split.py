@@ -29,11 +29,13 @@ def sizes(n: int, parts: Sequence[float | int]) -> list[int]:
     for i in by_remainder[: total - sum(counts)]:
         counts[i] += 1
     for i, p in enumerate(parts):
-        if p > 0 and counts[i] == 0:
+        if p > 0 and counts[i] == 0:  # a part that was asked for gets a row: a spare one, else one of the largest part
             largest = max(range(len(parts)), key=lambda j: counts[j])
-            if counts[largest] < 2:
+            if sum(counts) == n:
+                counts[largest] -= 1
+            counts[i] = 1
+            if not counts[largest]:
                 raise ValueError(f"split: {n} rows are too few for the parts {tuple(parts)}")
-            counts[i], counts[largest] = 1, counts[largest] - 1
     return counts
 
 

@@ -170,14 +170,10 @@ def expected_edges(points: np.ndarray, box: np.ndarray, periodic: np.ndarray, cu
     count = len(points)
     if not count:
         return 0.0
-    extent = np.ptp(points, axis=0)
-    frame = np.where(periodic[:, None], box, 0.0)
-    # Open directions get an orthogonal vector as long as the system (at least 1 Å).
-    for axis in np.flatnonzero(~periodic):
-        rest = frame[np.arange(3) != axis]
-        normal = np.cross(*rest) if np.linalg.norm(np.cross(*rest)) > 0 else np.eye(3)[axis]
-        frame[axis] = normal / np.linalg.norm(normal) * max(float(np.abs(extent @ normal)), extent.max(), 1.0)
-    volume = max(abs(float(np.linalg.det(frame))), 1e-12)
+    rows = box[periodic]
+    open_directions = np.linalg.svd(rows)[2][len(rows) :]  # orthonormal, across the periodic ones
+    length = np.prod([max(float(np.ptp(points @ d)), 1.0) for d in open_directions])
+    volume = max(float(np.sqrt(np.abs(np.linalg.det(rows @ rows.T))) * length), 1e-12)
     estimate = count * (count / volume) * 4 / 3 * np.pi * cutoff**3
     return estimate if periodic.any() else min(estimate, count * (count - 1))
 
