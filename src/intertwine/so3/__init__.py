@@ -12,6 +12,8 @@ from .rotations import matrix_to_quaternion as matrix_to_quaternion
 from .rotations import procrustes as procrustes
 from .rotations import quaternion_to_matrix as quaternion_to_matrix
 from .rotations import random_rotation as random_rotation
+from .tensor_product import EdgeConv as EdgeConv
+from .tensor_product import TensorProduct as TensorProduct
 from .wigner import clebsch_gordan as clebsch_gordan
 from .wigner import generators as generators
 from .wigner import wigner_D as wigner_D

@@ -1,0 +1,184 @@
+"""Which products of irreps enter a tensor product, how they are scaled, and where their weights lie."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from math import sqrt
+from typing import NamedTuple
+
+import numpy as np
+
+from .irreps import Irrep, Irreps
+from .wigner import clebsch_gordan
+
+NORMALIZATIONS = ("component", "norm")
+PATH_NORMALIZATIONS = ("element", "path")
+
+
+class Path(NamedTuple):
+    """One coupling: block i1 of the first input with block i2 of the second into block i3 of the output."""
+
+    i1: int
+    i2: int
+    i3: int
+    mode: str
+    has_weight: bool
+    scale: float
+
+
+def coupled(a: Irrep, b: Irrep, c: Irrep) -> bool:
+    """Whether c is in a ⊗ b. Mixing O(3) and SO(3) raises TypeError."""
+    return c in a * b
+
+
+def uvu_paths(
+    irreps_in1: Irreps,
+    irreps_in2: Irreps,
+    irreps_out: Irreps,
+    chosen: Sequence[tuple[int, int, int]] | None,
+    *,
+    has_weight: bool,
+    normalization: str = "component",
+    path_normalization: str = "element",
+) -> tuple[Path, ...]:
+    """Depth-wise paths with e3nn's scales; `chosen` lists (i1, i2, i3), by default every one that exists.
+
+    scale² = a / n: a = 2l3+1 ("component") or (2l1+1)(2l2+1) ("norm"); n = Σ of the channels of block i2 over all paths
+    into the same output block ("element"), or those of this path times the number of such paths ("path").
+    """
+    if normalization not in NORMALIZATIONS or path_normalization not in PATH_NORMALIZATIONS:
+        raise ValueError(
+            f"TensorProduct: normalization {normalization!r}, path_normalization {path_normalization!r} are not one "
+            f"of {NORMALIZATIONS} and one of {PATH_NORMALIZATIONS}"
+        )
+    first, second, out = irreps_in1.blocks, irreps_in2.blocks, irreps_out.blocks
+    if chosen is None:
+        chosen = [
+            (i, j, k)
+            for i, (a, c) in enumerate(first)
+            for j, (b, _) in enumerate(second)
+            for k, (irrep, channels) in enumerate(out)
+            if coupled(a, b, irrep) and channels == c
+        ]
+    for i, j, k in chosen:
+        (a, c), (b, _), (irrep, channels) = first[i], second[j], out[k]
+        if not coupled(a, b, irrep):
+            raise ValueError(f"TensorProduct: path ({i}, {j}, {k}): {irrep} is not in {a} ⊗ {b}")
+        if channels != c:
+            raise ValueError(
+                f"TensorProduct: path ({i}, {j}, {k}) in mode uvu keeps the {c} channels of {c}x{a}, but the output "
+                f"block is {channels}x{irrep}"
+            )
+    fan_in = {k: [second[j][1] for _, j, other in chosen if other == k] for _, _, k in chosen}
+    paths = []
+    for i, j, k in chosen:
+        l1, l2, l3 = first[i][0].l, second[j][0].l, out[k][0].l
+        above = 2 * l3 + 1 if normalization == "component" else (2 * l1 + 1) * (2 * l2 + 1)
+        below = sum(fan_in[k]) if path_normalization == "element" else second[j][1] * len(fan_in[k])
+        paths.append(Path(i, j, k, "uvu", has_weight, sqrt(above / below)))
+    return tuple(paths)
+
+
+@dataclass(frozen=True)
+class Strand:
+    """All paths from one input block to one output irrep: n of them, neighbours in rows, weights and output."""
+
+    row: int  # first row among the rows (order m3, path) of the input block
+    dim: int  # 2 l3 + 1
+    width: int  # n · channels: entries of one row of the output
+    weight: int  # first flat weight
+    out: int  # first entry of the output block
+    channel: int  # first channel inside it
+    channels: int  # all channels of it
+
+
+@dataclass(frozen=True)
+class Source:
+    """One input block: Y turns into matrices T [2l1+1, rows] by one constant matrix product."""
+
+    x: int  # first entry of the block
+    dim: int  # 2 l1 + 1
+    channels: int
+    table: int  # first column of the constants; blocks of equal degree and paths share them
+    rows: int
+    strands: tuple[Strand, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class EdgePlan:
+    """What an `EdgeConv` runs. Hashed by identity: one for each module."""
+
+    sources: tuple[Source, ...]
+    dim_in: int
+    dim_out: int
+    weights: int
+    paths: tuple[tuple[int, int, Irrep], ...]  # (input block, l2, output irrep) in the order of the weights
+    path_channels: tuple[int, ...]
+    rep_out: Irreps
+    table: np.ndarray  # [(lmax_edge+1)², columns], float64
+
+    def weight_shape(self) -> tuple[int, ...]:
+        """(paths, channels) where all input blocks have equal channels, else (numbers,)."""
+        equal = set(self.path_channels)
+        return (len(self.paths), *equal) if len(equal) == 1 else (self.weights,)
+
+    def out_weight(self) -> np.ndarray:
+        """The flat weight that scales each entry of the output."""
+        index = np.empty(self.dim_out, dtype=np.int64)
+        for source in self.sources:
+            for s in source.strands:
+                block = index[s.out : s.out + s.dim * s.channels].reshape(s.dim, s.channels)
+                block[:, s.channel : s.channel + s.width] = np.arange(s.weight, s.weight + s.width)
+        return index
+
+
+def edge_plan(irreps_in: Irreps, lmax_edge: int, irreps_out: Irreps) -> EdgePlan:
+    """Lay out every path (block of irreps_in) ⊗ Y_l2 → irrep in irreps_out, scaled by √(2l3+1).
+
+    Paths are ordered by input block, then output irrep (in the order of irreps_out), then l2. In the output each irrep
+    is one block, whose channels follow that order too.
+    """
+    wanted = list(dict.fromkeys(irrep for irrep, _ in irreps_out.blocks))
+    parity = irreps_in.group == irreps_out.group and irreps_in.blocks[0][0].p is not None
+    edge = [Irrep(l, (-1) ** l if parity else None) for l in range(lmax_edge + 1)]
+    found = [
+        (i, c, irrep, [y.l for y in edge if coupled(a, y, irrep)])
+        for i, (a, c) in enumerate(irreps_in.blocks)
+        for irrep in wanted
+    ]
+    channels = {irrep: sum(c * len(degrees) for _, c, k, degrees in found if k == irrep) for irrep in wanted}
+    rep_out = Irreps([(channels[irrep], irrep) for irrep in wanted])
+    starts, start = {}, 0
+    for irrep, c in rep_out.blocks:
+        starts[irrep], start = start, start + irrep.dim * c
+    filled = dict.fromkeys(wanted, 0)
+
+    sources, paths, path_channels, columns, known = [], [], [], [], {}
+    x = weight = width = 0
+    for i, (a, c) in enumerate(irreps_in.blocks):
+        strands, row, parts = [], 0, []
+        for _, _, irrep, degrees in [entry for entry in found if entry[0] == i and entry[3]]:
+            n = len(degrees)
+            strands.append(
+                Strand(row, irrep.dim, n * c, weight, starts[irrep], filled[irrep], channels[irrep]),
+            )
+            B = np.zeros(((lmax_edge + 1) ** 2, a.dim, irrep.dim, n))
+            for k, l2 in enumerate(degrees):
+                C = clebsch_gordan(a.l, l2, irrep.l) * sqrt(irrep.dim)
+                B[l2 * l2 : (l2 + 1) ** 2, :, :, k] = C.transpose(1, 0, 2)
+                paths.append((i, l2, irrep))
+                path_channels.append(c)
+            parts.append(B.reshape(*B.shape[:2], -1))
+            row, weight, filled[irrep] = row + irrep.dim * n, weight + n * c, filled[irrep] + n * c
+        if strands:
+            B = np.concatenate(parts, -1).reshape((lmax_edge + 1) ** 2, -1)
+            if B.tobytes() not in known:
+                known[B.tobytes()] = width
+                columns.append(B)
+                width += B.shape[1]
+            sources.append(Source(x, a.dim, c, known[B.tobytes()], row, tuple(strands)))
+        x += a.dim * c
+    if not paths:
+        raise ValueError(f"EdgeConv: no path leads from {irreps_in} and degrees up to {lmax_edge} to {irreps_out}")
+    table = np.concatenate(columns, 1)
+    table.setflags(write=False)
+    return EdgePlan(tuple(sources), x, rep_out.dim, weight, tuple(paths), tuple(path_channels), rep_out, table)
