@@ -1,7 +1,10 @@
 """What a perfect model would show: the noise of the number format, of the Action, and of the model's own repeats."""
 
+from collections.abc import Callable
+
 import torch
 
+from ..groups.group import Element
 from .choose import Choice
 from .orbit import Orbit, Outputs
 from .tree import named_tensors
@@ -16,7 +19,8 @@ def measure_floor(low: Orbit, high: Orbit, picked: Choice, both: bool) -> dict[s
     again = _distance(high.base(), high.run(range(n)))
     order = list(reversed(range(n)))
     batching = _distance(high.base(), high.run(order, chunk=max(1, high.chunk // 2)).take(order))
-    action, round_trip = _there_and_back(high, picked)
+    back, round_trip = there_and_back(high, lambda which: one_each(picked, which))
+    action = _distance(high.base(), back)
     return {
         name: NoiseFloor(dtype[name], action[name], round_trip, again[name], batching[name]) for name in base.compared
     }
@@ -30,14 +34,16 @@ def _distance(a: Outputs, b: Outputs) -> dict[str, float]:
     }
 
 
-def _there_and_back(orbit: Orbit, picked: Choice) -> tuple[dict[str, float], float]:
-    """f after moving each input by g and back by g⁻¹, one g per sample; and how far the input itself came."""
+def there_and_back(orbit: Orbit, element: Callable[[list[int]], Element]) -> tuple[Outputs, float]:
+    """f after moving each input by g and back by g⁻¹, and how far the input itself came, relative to its size.
+
+    element: the elements for a list of samples, one each.
+    """
     group, n = orbit.group, len(orbit.samples)
     parts, moved, length = [], 0.0, 0.0
     for start in range(0, n, orbit.chunk):
         which = list(range(start, min(n, start + orbit.chunk)))
-        # the element varies with the sample: with shared elements too, all of them get their turn
-        g = group_stack(picked, which)
+        g = element(which)
         x = orbit.samples.take(which)
         back = orbit.rep_in(group.inverse(g), orbit.rep_in(g, x))
         parts.append(orbit._outputs(orbit.call(back, len(which)), which))
@@ -45,10 +51,10 @@ def _there_and_back(orbit: Orbit, picked: Choice) -> tuple[dict[str, float], flo
             if t.is_floating_point():
                 moved += (named_tensors(back)[name].double() - t.double()).square().nan_to_num().sum().item()
                 length += t.double().square().nan_to_num().sum().item()
-    return _distance(orbit.base(), Outputs.join(parts)), (moved / length) ** 0.5 if length else 0.0
+    return Outputs.join(parts), (moved / length) ** 0.5 if length else 0.0
 
 
-def group_stack(picked: Choice, which: list[int]):
+def one_each(picked: Choice, which: list[int]) -> Element:
     """One element per sample: the sample's own first draw, or the shared ones in turn."""
     if picked.shared is not None:
         return picked.group.take(picked.shared, torch.tensor([i % picked.n_elements for i in which]))

@@ -98,6 +98,17 @@ class Outputs:
         """The joined tensors by path."""
         return named_tensors(self.tree)
 
+    def __len__(self) -> int:
+        name, rows = next(iter(self.rows.items()))
+        return len(self.tensors[name]) if rows is None else len(rows)
+
+    def owner(self, name: str) -> Tensor:
+        """For each row of a tensor, the evaluation it belongs to."""
+        rows = self.rows[name]
+        if rows is None:
+            return torch.arange(len(self.tensors[name]))
+        return torch.repeat_interleave(torch.arange(len(rows)), torch.tensor(rows))
+
     @property
     def compared(self) -> list[str]:
         """Paths of what an error is measured on: floating outputs; integers (labels) only where nothing floats.
@@ -160,9 +171,8 @@ class Outputs:
             flat = tensor.detach().double().flatten(1) if tensor.ndim > 1 else tensor.detach().double()[:, None]
             per_row = flat.square().mean(1).cpu() if flat.shape[1] else flat.new_zeros(len(flat)).cpu()
             if rows is not None:
-                size = torch.tensor(rows)
-                owner = torch.repeat_interleave(torch.arange(len(rows)), size)
-                per_row = torch.zeros(len(rows), dtype=torch.float64).index_add_(0, owner, per_row) / size.clamp_min(1)
+                total = torch.zeros(len(rows), dtype=torch.float64).index_add_(0, self.owner(name), per_row)
+                per_row = total / torch.tensor(rows).clamp_min(1)
             out[name] = per_row
         return out
 
@@ -242,22 +252,26 @@ class Orbit:
                 )
         return Outputs(y, rows)
 
-    def pairs(self, which: Sequence[int], g: Element) -> Iterator[tuple[slice, Outputs, Outputs]]:
-        """For each chunk of pairs (sample which[p], element p of g): their slice, ρ_out(g) f(x), and f(ρ_in(g) x)."""
-        base = self.base()
+    def moved(self, which: Sequence[int], g: Element) -> Iterator[tuple[slice, Element, Outputs]]:
+        """For each chunk of pairs (sample which[p], element p of g): their slice, elements, and f(ρ_in(g) x)."""
+        self.base()  # learns the rows of each sample
         for start in range(0, len(which), self.chunk):
             part = list(which[start : start + self.chunk])
             piece = slice(start, start + len(part))
             g_part = self.group.take(g, piece)
-            moved = self._outputs(self.call(self.rep_in(g_part, self.samples.take(part)), len(part)), part)
-            yield piece, self.act(g_part, base.take(part)), moved
+            yield piece, g_part, self._outputs(self.call(self.rep_in(g_part, self.samples.take(part)), len(part)), part)
 
-    def act(self, g: Element, outputs: Outputs) -> Outputs:
-        """ρ_out with one element for each evaluation."""
+    def pairs(self, which: Sequence[int], g: Element) -> Iterator[tuple[slice, Outputs, Outputs]]:
+        """For each chunk of pairs (sample which[p], element p of g): their slice, ρ_out(g) f(x), and f(ρ_in(g) x)."""
+        for piece, g_part, outputs in self.moved(which, g):
+            yield piece, self.act(g_part, self.base().take(which[piece])), outputs
+
+    def act(self, g: Element, outputs: Outputs, action: Action | None = None) -> Outputs:
+        """ρ_out, or another Action, with one element for each evaluation."""
+        action = action or self.rep_out
         if outputs.uniform:
-            return replace(outputs, tree=self.rep_out(g, outputs.tree))
-        size = len(next(rows for rows in outputs.rows.values() if rows is not None))
-        single = [self.rep_out(self.group.take(g, i), outputs.one(i)) for i in range(size)]
+            return replace(outputs, tree=action(g, outputs.tree))
+        single = [action(self.group.take(g, i), outputs.one(i)) for i in range(len(outputs))]
         names = list(outputs.rows)
         joined = iter([torch.cat([named_tensors(y)[name] for y in single]) for name in names])
         return replace(outputs, tree=map_tensors(lambda _: next(joined), outputs.tree))

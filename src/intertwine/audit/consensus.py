@@ -1,0 +1,92 @@
+"""A target without labels: what a model says along the whole orbit, pulled back and combined (arXiv:2305.19889)."""
+
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+from ..groups.group import Element
+from ..reps import Action
+
+Kind = Literal["mean", "median", "vote"]
+KINDS = ("mean", "median", "vote")
+AGREES = 0.01  # RMS distance to the consensus, relative to its size, below which an output agrees
+
+CAVEAT = "Consensus scores measure stability, not correctness: a constant model agrees with itself everywhere."
+
+
+@dataclass(frozen=True)
+class Consensus:
+    """The combined output of each sample, the share of the orbit that agrees with it, and ties of a vote."""
+
+    value: Tensor  # [B, *out]; class numbers [B] for a vote
+    agreement: Float[Tensor, " B"]
+    tied: Bool[Tensor, " B"]
+
+
+def consensus(
+    outputs: Float[Tensor, "B K *out"],
+    rep_out: Action,
+    g: Element,
+    *,
+    weight: Literal["confidence", "uniform"] | Float[Tensor, "B K"] = "uniform",
+    kind: Kind = "mean",
+) -> Consensus:
+    """Combine f(g_k x_b), k = 1..K, into one output per sample: z = ρ_out(g)⁻¹ f(gx), then ŷ = Σ w z / Σ w.
+
+    g: K elements for all samples, or [B, K]. kind: "mean"; "median" (coordinate by coordinate, the lower one); "vote"
+    (class with the largest total weight; outputs are scores). weight: 1, the largest probability ("confidence", scores
+    only), or given numbers. Raises ValueError for shapes that do not fit. Source: arXiv:2305.19889, section 4.2.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"consensus: kind must be one of {KINDS}, got {kind!r} (boxes are not there yet)")
+    B, K = outputs.shape[:2]
+    group = rep_out.group
+    batch = group.batch_shape(g)
+    if tuple(batch) not in ((K,), (B, K)):
+        raise ValueError(f"consensus: outputs are [B, K] = {(B, K)}, the elements have batch shape {tuple(batch)}")
+    if len(batch) == 1:
+        g = group.take(g, torch.arange(K).repeat(B))
+    else:
+        g = group.reshape(g, B * K)
+    z = rep_out(group.inverse(g), outputs.flatten(0, 1)).unflatten(0, (B, K))
+    return combine(z, weights(z, weight), kind)
+
+
+def weights(z: Float[Tensor, "B K *out"], weight: str | Tensor) -> Float[Tensor, "B K"]:
+    """The weight of each pulled-back output. Raises ValueError for an unknown name or a wrong shape."""
+    if isinstance(weight, Tensor):
+        if weight.shape != z.shape[:2]:
+            raise ValueError(f"consensus: weights have shape {tuple(weight.shape)}, the outputs {tuple(z.shape[:2])}")
+        return weight.double()
+    if weight == "uniform":
+        return torch.ones(z.shape[:2], dtype=torch.float64)
+    if weight != "confidence":
+        raise ValueError(f"consensus: weight must be 'confidence', 'uniform' or a tensor [B, K], got {weight!r}")
+    if z.ndim != 3:
+        raise ValueError(f"consensus: confidence needs scores [B, K, classes], the outputs are {tuple(z.shape)}")
+    return z.double().softmax(-1).amax(-1)
+
+
+def combine(z: Float[Tensor, "B K *out"], w: Float[Tensor, "B K"], kind: Kind) -> Consensus:
+    """The consensus of outputs that are already pulled back."""
+    B, K = z.shape[:2]
+    if kind == "vote":
+        if z.ndim != 3:
+            raise ValueError(f"consensus: a vote needs scores [B, K, classes], the outputs are {tuple(z.shape)}")
+        label = z.argmax(-1)
+        total = torch.zeros(B, z.shape[2], dtype=torch.float64).scatter_add_(1, label, w)
+        best = total.argmax(1)
+        tied = (total >= total.amax(1, keepdim=True) * (1 - 1e-12)).sum(1) > 1
+        return Consensus(best, (label == best[:, None]).double().mean(1), tied)
+    if kind == "mean":
+        share = (w / w.sum(1, keepdim=True)).to(z.dtype).reshape(B, K, *[1] * (z.ndim - 2))
+        value = (share * z).sum(1)
+    else:
+        value = z.median(1).values
+    distance = (z - value[:, None]).double().reshape(B, K, -1).square().mean(-1).sqrt()
+    size = value.double().reshape(B, 1, -1).square().mean(-1).sqrt()
+    agrees = distance <= AGREES * size + torch.finfo(torch.float64).tiny
+    return Consensus(value, agrees.double().mean(1), torch.zeros(B, dtype=torch.bool))
