@@ -12,7 +12,7 @@ from ..reps import Product, Rep
 from . import schur, solver
 from .block import Block
 from .characters import count_invariants
-from .dense import tensors
+from .constants import tensors
 from .kernel import Kernel, Plan
 from .routes import Options, find
 
@@ -38,6 +38,7 @@ class Map:
     def _lay_out(self) -> None:
         """Collect terms of the same kind, so that each pair of kinds is applied once for all of its channels."""
         self._slices_in, self._slices_out = _slices(self.rep_in), _slices(self.rep_out)
+        self._sizes_in = [stop - start for start, stop, _, _ in self._slices_in]
         kinds: dict[tuple[Product, Product], list[Block]] = {}
         for block in self.blocks:
             kinds.setdefault((schur.simplified(block.U), schur.simplified(block.W)), []).append(block)
@@ -77,11 +78,15 @@ class Map:
 
     def run(self, x: Tensor, weights: list[Tensor], constants: list[Tensor]) -> Tensor:
         """`apply` for a module that keeps the weights of the blocks and the constants itself."""
+        terms = [
+            part.unflatten(-1, (components, channels))
+            for part, (_, _, components, channels) in zip(x.split(self._sizes_in, -1), self._slices_in)
+        ]
         gathered: dict[tuple[int, ...], Tensor] = {}
         done: dict[int, Tensor] = {}
         for plan, first, ins, outs, members in self._steps:
             if ins not in gathered:
-                gathered[ins] = _joined([self._term(x, i) for i in ins], -1)
+                gathered[ins] = _joined([terms[i] for i in ins], -1)
             chosen = [weights[k] for k in members]
             rows = [_joined(chosen[k : k + len(ins)], 1) for k in range(0, len(chosen), len(ins))]
             part = plan.run(gathered[ins], _joined(rows, 2), constants[first : first + len(plan.constants)])
@@ -93,11 +98,6 @@ class Map:
             for j, (start, stop, _, _) in enumerate(self._slices_out)
         ]
         return _joined(flat, -1) if flat else x.new_zeros(*x.shape[:-1], 0)
-
-    def _term(self, x: Tensor, i: int) -> Tensor:
-        start, stop, components, channels = self._slices_in[i]
-        whole = stop - start == self.rep_in.dim
-        return (x if whole else x[..., start:stop]).unflatten(-1, (components, channels))
 
     def flops(self, batch: int = 1) -> int:
         """Multiplications and additions of one forward application to `batch` features."""
@@ -192,7 +192,8 @@ class Map:
         for block in self.blocks:
             size = block.N * block.c_in * block.c_out
             weights = "" if size == block.N else f" = {size} weights"
-            lines.append(f"  {block!s:<{width}}  {block.N} maps{weights}, by {block.route}")
+            count = f"{block.N} map{'s' if block.N > 1 else ''}{weights}"
+            lines.append(f"  {block!s:<{width}}  {count}, by {block.route}")
         for j in self.unreached():
             lines.append(f"  {self.rep_out.terms[j][0]} (term {j} of rep_out): no map but zero reaches it")
         held = sum(constant.nbytes for constant in self.constants)

@@ -3,7 +3,6 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from .kernel import Kernel, Plan
@@ -32,7 +31,9 @@ class Channels(Plan):
     def run(self, x: Tensor, w: Tensor, constants: list[Tensor]) -> Tensor:
         (B,) = constants
         mixed = x @ w.transpose(0, 1).flatten(1)
-        return B @ mixed.reshape(*x.shape[:-2], x.shape[-2] * self.N, w.shape[-1])
+        mixed = mixed.reshape(*x.shape[:-2], x.shape[-2] * self.N, w.shape[-1])
+        # one channel: a single product for the whole batch instead of one matrix-vector product each
+        return (mixed[..., 0] @ B.mT)[..., None] if w.shape[-1] == 1 else B @ mixed
 
 
 def costs(N: int, rows: int, columns: int, c_in: int, c_out: int) -> tuple[int, int]:
@@ -72,11 +73,3 @@ class DenseKernel(Kernel):
     def transpose(self) -> "DenseKernel":
         return DenseKernel(self.basis.transpose(0, 2, 1), self.labels, self.route)
 
-
-def tensors(constants: tuple[np.ndarray, ...], dtype: torch.dtype, device: torch.device | str) -> list[Tensor]:
-    """Constants as tensors: indices stay integers, numbers take the dtype asked for."""
-    made = []
-    for array in constants:
-        tensor = torch.from_numpy(np.ascontiguousarray(array))
-        made.append(tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype))
-    return made

@@ -14,7 +14,7 @@ from torch import Tensor
 from .dense import DenseKernel, costs
 from .kernel import Kernel, Plan
 
-GATHER = 16  # time to gather and sum one number, in units of one operation of a matrix product (measured on CPUs)
+GATHER = 48  # time to gather and sum one number, in units of one operation of a matrix product (measured on CPUs)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,45 @@
+"""Constants of a module are exact in every dtype: computed in float64, rounded once, never part of the state dict.
+
+A buffer that was made in float32 stays wrong in the eighth digit after `module.double()`. These are made anew from their
+float64 source whenever the module changes dtype or device.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+
+def tensors(arrays: Sequence[np.ndarray], dtype: torch.dtype, device: torch.device | str) -> list[Tensor]:
+    """Arrays as tensors: float64 numbers take the dtype asked for, integers stay int64."""
+    made = []
+    for array in arrays:
+        tensor = torch.from_numpy(np.array(array))  # a copy: the source is read-only
+        made.append(tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype))
+    return made
+
+
+class Constants(nn.Module):
+    """Arrays, float64 or int64, as buffers of the dtype and device of the module that holds them; `tensors()` lists them."""
+
+    def __init__(self, arrays: Sequence[np.ndarray], dtype: torch.dtype | None = None):
+        super().__init__()
+        self.arrays = tuple(arrays)
+        dtype = dtype or torch.get_default_dtype()
+        for i, tensor in enumerate(tensors(self.arrays, dtype, "cpu")):
+            self.register_buffer(f"_{i}", tensor, persistent=False)
+
+    def __len__(self) -> int:
+        return len(self.arrays)
+
+    def tensors(self) -> list[Tensor]:
+        """The constants, in order."""
+        return [getattr(self, f"_{i}") for i in range(len(self.arrays))]
+
+    def _apply(self, fn, recurse: bool = True) -> "Constants":
+        super()._apply(fn, recurse)
+        for i, (array, old) in enumerate(zip(self.arrays, self.tensors())):
+            if old.is_floating_point() and not old.is_meta:
+                setattr(self, f"_{i}", tensors([array], old.dtype, old.device)[0])
+        return self

@@ -1,0 +1,3 @@
+"""Layers for any representation."""
+
+from .linear import Linear as Linear

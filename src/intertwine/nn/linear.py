@@ -1,0 +1,170 @@
+"""A Map plus parameters: the linear layer for any pair of representations of any group."""
+
+import hashlib
+import math
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from .. import maps
+from ..maps import Block, Map
+from ..maps.constants import Constants
+from ..reps import Rep
+
+NORMALIZATIONS = ("rms", "mean", "none")
+
+
+class Linear(nn.Module):
+    """y = sum_b w_b B_b x + bias, where the B_b span all linear maps that commute with the group.
+
+    One scalar weight for each (basis map, input channel, output channel), and in the bias one for each (invariant of a
+    term of rep_out, channel); a rep_out without invariants has `bias = None`. The basis maps are scaled so that for x
+    with independent entries of mean 0 and variance 1 the output variance, averaged over the entries of each term, is
+    gain² (exactly, in the mean over weights). The bias starts at zero.
+
+    normalize: "rms" scales a basis map by its root mean square row, for permutations by its largest row norm; "mean"
+    by the largest row sum for permutations, so that sums over a set become means and features that are not centred
+    stay of order one (with "rms" they grow like the root of the set's size); "none" leaves the basis as it is.
+    generator: draws the initial weights (torch's default generator otherwise).
+    Raises ValueError when the groups differ, when `normalize` is unknown, and when the only map is zero, unless
+    `allow_zero`. A state dict made for other representations, or another basis, is refused on loading.
+    Source: arXiv:2104.09459 (the space of maps), arXiv:2212.08648 (bias as maps from the trivial representation).
+    """
+
+    def __init__(
+        self,
+        rep_in: Rep,
+        rep_out: Rep,
+        *,
+        bias: bool = True,
+        gain: float = 1.0,
+        normalize: str = "rms",
+        generator: torch.Generator | None = None,
+        allow_zero: bool = False,
+        **options,
+    ):
+        super().__init__()
+        if isinstance(rep_in, Rep) and isinstance(rep_out, Rep) and rep_in.group != rep_out.group:
+            raise ValueError(f"Linear: rep_in belongs to {rep_in.group}, rep_out to {rep_out.group}")
+        if normalize not in NORMALIZATIONS:
+            raise ValueError(f"Linear: normalize must be one of {NORMALIZATIONS}, got {normalize!r}")
+        self.rep_in, self.rep_out = rep_in, rep_out
+        self.map = maps.between(rep_in, rep_out, allow_zero=allow_zero, **options)
+        self.gain, self.normalize = float(gain), normalize
+        self.weight = nn.Parameter(torch.empty(self.map.dim))
+        self._apply_map = _Scaled(self.map, normalize)
+        self.bias_map = maps.invariants(rep_out, allow_zero=True, **options) if bias else None
+        if self.bias_map is not None and self.bias_map.dim:
+            self.bias = nn.Parameter(torch.empty(self.bias_map.dim))
+            self._apply_bias = _Scaled(self.bias_map, normalize)
+        else:
+            self.bias_map = None
+            self.register_parameter("bias", None)
+        self.reset_parameters(generator)
+
+    @torch.no_grad()
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Draw the weights anew and set the bias to zero."""
+        for block, deviation in zip(self.map.blocks, deviations(self.map, self.normalize, self.gain)):
+            part = self.weight[block.start : block.stop]
+            draw = torch.randn(part.shape, generator=generator, dtype=torch.float64, device=_device(generator))
+            part.copy_(draw * deviation)
+        if self.bias is not None:
+            self.bias.zero_()
+
+    def forward(self, x: Float[Tensor, "*batch dim_in"]) -> Float[Tensor, "*batch dim_out"]:
+        """The layer on features of rep_in; raises ValueError when the trailing dimension is not rep_in.dim."""
+        if x.shape[-1] != self.rep_in.dim:
+            raise ValueError(
+                f"Linear: rep_in is {self.rep_in!r} of dimension {self.rep_in.dim}, "
+                f"the data has trailing dimension {x.shape[-1]}"
+            )
+        y = self._apply_map(x, self.weight)
+        return y if self.bias is None else y + self._apply_bias(self.bias.new_ones(1), self.bias)
+
+    def matrix(self) -> Float[Tensor, "dim_out dim_in"]:
+        """The dense matrix of the layer, without its bias."""
+        return self.map.matrix(self._apply_map.scaled(self.weight))
+
+    def explain(self) -> str:
+        """How each block is computed, with counts of weights, operations and bytes."""
+        bias = 0 if self.bias is None else len(self.bias)
+        return f"{self.map.explain()}\n  bias: {bias} weights"
+
+    def __repr__(self) -> str:
+        bias = 0 if self.bias is None else len(self.bias)
+        return f"Linear({self.rep_in} -> {self.rep_out} of {self.rep_in.group}, weights={self.map.dim}, bias={bias})"
+
+    # --- a weight means nothing without its basis
+
+    @property
+    def label_hash(self) -> str:
+        """What the weights stand for, in 16 hexadecimal digits: Reps, normalization and the name of every basis map."""
+        text = f"{self.map.labels} {self.normalize} {self.map.options.basis}"
+        return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+    def _save_to_state_dict(self, destination, prefix, keep_vars):
+        super()._save_to_state_dict(destination, prefix, keep_vars)
+        if hasattr(destination, "_metadata"):  # where torch keeps the version of a module, outside the tensors
+            destination._metadata.setdefault(prefix[:-1], {})["labels"] = self.label_hash
+
+    def _load_from_state_dict(self, state_dict, prefix, local_metadata, strict, missing, unexpected, errors):
+        saved = local_metadata.get("labels", self.label_hash)
+        if saved != self.label_hash:
+            errors.append(
+                f"{prefix}weight was saved for another pair of representations or another basis "
+                f"(label hash {saved}) than {self!r} (label hash {self.label_hash})"
+            )
+        super()._load_from_state_dict(state_dict, prefix, local_metadata, strict, missing, unexpected, errors)
+
+
+def _device(generator: torch.Generator | None) -> torch.device | str:
+    return "cpu" if generator is None else generator.device
+
+
+class _Scaled(nn.Module):
+    """A Map whose basis maps are divided by their sizes; holds the constants of both."""
+
+    def __init__(self, space: Map, normalize: str):
+        super().__init__()
+        self.map = space
+        scales = [1 / sizes(block, normalize) for block in space.blocks]
+        self.which = tuple(k for k, scale in enumerate(scales) if np.abs(scale - 1).max() > 1e-12)
+        self.constants = Constants([*(scales[k][:, None, None] for k in self.which), *space.constants])
+
+    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
+        constants = self.constants.tensors()
+        weights = self.map.weights(weight)
+        for k, scale in zip(self.which, constants):
+            weights[k] = weights[k] * scale
+        return self.map.run(x, weights, constants[len(self.which) :])
+
+    def scaled(self, weight: Tensor) -> Tensor:
+        """The flat weight of the bare basis that does the same."""
+        weights = self.map.weights(weight)
+        for k, scale in zip(self.which, self.constants.tensors()):
+            weights[k] = weights[k] * scale
+        return torch.cat([weight.new_zeros(0), *(w.flatten() for w in weights)])
+
+
+def sizes(block: Block, normalize: str) -> np.ndarray:
+    """r_b of every basis map of a block, float64 [N]; see `Linear`."""
+    if normalize == "none":
+        return np.ones(block.N)
+    if all(factor.is_permutation for factor in (*block.U.factors, *block.W.factors)):
+        return block.kernel.row_norms() if normalize == "rms" else block.kernel.row_sums()
+    return block.norms / math.sqrt(block.W.dim)
+
+
+def deviations(space: Map, normalize: str, gain: float) -> list[float]:
+    """Standard deviation of the initial weights of each block: gain / sqrt(c_in v), with v the sum over all basis maps
+    that reach the same term of rep_out of |B_b / r_b|² / dim W."""
+    squares = [
+        float(((block.norms / sizes(block, normalize)) ** 2).sum()) / block.W.dim for block in space.blocks
+    ]
+    total: dict[int, float] = {}
+    for block, square in zip(space.blocks, squares):
+        total[block.index_out] = total.get(block.index_out, 0.0) + square
+    return [gain / math.sqrt(block.c_in * total[block.index_out]) for block in space.blocks]
