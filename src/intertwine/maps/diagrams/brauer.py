@@ -1,0 +1,149 @@
+"""Pairings: spanning sets and bases of the equivariant maps of O(n), SO(n), Sp(n), Lorentz and GL(n) on tensors."""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from math import comb, prod
+
+from ...groups import SL, SO, GLPlus, Group, Lorentz, O, Sp
+from .category import Diagram
+from .tableaux import shapes, tableaux
+
+
+def matchings(points: Sequence[int]) -> Iterator[tuple[tuple[int, int], ...]]:
+    """All ways to pair up points, the first one with each of the others in turn."""
+    if not points:
+        yield ()
+    elif len(points) % 2 == 0:
+        first, *rest = points
+        for i, partner in enumerate(rest):
+            for pairs in matchings(rest[:i] + rest[i + 1 :]):
+                yield ((first, partner), *pairs)
+
+
+def pairings(l: int, k: int, kind: str = "brauer") -> Iterator[Diagram]:
+    """All (l+k-1)!! perfect pairings: they span the maps of O(n), and with kind "symplectic" of Sp(n).
+
+    Source: arXiv:2212.08630, theorems 6.5 and 6.6.
+    """
+    for pairs in matchings(range(l + k)):
+        yield Diagram(l, k, pairs, kind)
+
+
+def free_vertex(l: int, k: int, n: int) -> Iterator[Diagram]:
+    """All pairings but for n free points tied to a head: with the pairings they span the maps of SO(n).
+
+    Source: arXiv:2212.08630, theorem 6.7.
+    """
+    m = l + k
+    if m < n or (m - n) % 2:
+        return
+    for free in itertools.combinations(range(m), n):
+        for pairs in matchings([p for p in range(m) if p not in free]):
+            blocks = tuple(sorted([*pairs, *((p,) for p in free)]))
+            yield Diagram(l, k, blocks, "brauer+free", tuple(i for i, b in enumerate(blocks) if len(b) == 1))
+
+
+def oriented(out_dual: Sequence[bool], in_dual: Sequence[bool]) -> Iterator[Diagram]:
+    """Pairings for GL(n): each pair joins V to V* within a row, and like to like between the rows.
+
+    out_dual, in_dual: whether each output and input index is a covector. Source: Brauer 1937; arXiv:2304.14144.
+    """
+    l, k = len(out_dual), len(in_dual)
+    covariant = [p for p, dual in enumerate([*out_dual, *(not d for d in in_dual)]) if dual]
+    contravariant = [p for p in range(l + k) if p not in covariant]
+    if len(covariant) == len(contravariant):
+        for partners in itertools.permutations(contravariant):
+            yield Diagram(l, k, tuple(zip(covariant, partners)), "oriented")
+
+
+# --- which of them are independent
+
+
+def involution_word(diagram: Diagram) -> list[int]:
+    """The partner of each point, points in order."""
+    word = [0] * (diagram.l + diagram.k)
+    for a, b in diagram.blocks:
+        word[a], word[b] = b, a
+    return word
+
+
+def longest_increasing(word: Sequence[int]) -> int:
+    """Length of the longest strictly increasing subsequence."""
+    from bisect import bisect_left
+
+    tails: list[int] = []
+    for value in word:
+        at = bisect_left(tails, value)
+        tails[at : at + 1] = [value]
+    return len(tails)
+
+
+def is_standard(diagram: Diagram, n: int) -> bool:
+    """Whether a pairing belongs to the canonical basis for R^n: its word has no long monotone subsequence.
+
+    O(n): no strictly increasing one longer than n; Sp(n): no strictly decreasing one longer than n (the determinants
+    and Pfaffians that vanish on R^n rewrite any other pairing).
+    """
+    word = involution_word(diagram)
+    return longest_increasing(word if diagram.kind == "brauer" else [-p for p in word]) <= n
+
+
+def dimension(group: Group, l: int, k: int) -> int:
+    """dim Hom(V^k, V^l) for O(n), SO(n), Sp(n), Lorentz, GLPlus(n) and SL(n), by counting tableaux.
+
+    Raises ValueError for other groups. Sources: arXiv:2212.08630; Weyl's branching of tensor powers.
+    """
+    n, m = group.dim_V, l + k
+    if isinstance(group, GLPlus) and not isinstance(group, SL):
+        return general_linear_dimension(n, k) if k == l else 0
+    if isinstance(group, SL):
+        return special_linear_dimension(n, l, k)
+    if isinstance(group, Sp):
+        return sum(tableaux(mu) for mu in shapes(m, n) if all(a == b for a, b in _paired(mu)))
+    if not isinstance(group, O | Lorentz):
+        raise ValueError(f"dimension: {group} has no pairing diagrams; use maps.dimension")
+    return pairing_dimension(n, m) + (head_dimension(n, m) if keeps_orientation(group) else 0)
+
+
+def _paired(mu: tuple[int, ...]) -> list[tuple[int, int]]:
+    return list(itertools.zip_longest(mu[::2], mu[1::2], fillvalue=0))
+
+
+def keeps_orientation(group: Group) -> bool:
+    """Whether the determinant is 1 on the whole group, so that heads are equivariant."""
+    if isinstance(group, Lorentz):
+        return group.component in ("proper", "restricted")
+    return isinstance(group, SO | Sp | SL)
+
+
+def pairing_dimension(n: int, m: int) -> int:
+    """Rank of the pairings of m points on R^n: tableaux with even rows, at most n of them."""
+    return sum(tableaux(mu) for mu in shapes(m, n) if not any(row % 2 for row in mu))
+
+
+def head_dimension(n: int, m: int) -> int:
+    """Rank of the diagrams with n free points on R^n: tableaux with exactly n rows, all odd."""
+    return sum(tableaux(mu) for mu in shapes(m, n) if len(mu) == n and all(row % 2 for row in mu))
+
+
+def head_count(n: int, m: int) -> int:
+    """Number of diagrams with n free points among m."""
+    return comb(m, n) * prod(range(m - n - 1, 0, -2)) if m >= n and (m - n) % 2 == 0 else 0
+
+
+def general_linear_dimension(n: int, pairs: int) -> int:
+    """Rank of the permutations of `pairs` vector-covector pairs on R^n."""
+    return sum(tableaux(shape) ** 2 for shape in shapes(pairs, n))
+
+
+def special_linear_dimension(n: int, l: int, k: int) -> int:
+    """dim Hom_SL(n)(V^k, V^l): the shapes of the two sides agree up to full columns of n boxes."""
+    short, long = min(l, k), max(l, k)
+    if (long - short) % n:
+        return 0
+    s = (long - short) // n
+    total = 0
+    for shape in shapes(short, n):
+        padded = (*shape, *(0,) * (n - len(shape)))
+        total += tableaux(shape) * tableaux(tuple(row + s for row in padded if row + s))
+    return total
