@@ -8,7 +8,6 @@ from functools import lru_cache
 import torch
 from jaxtyping import Float
 from torch import Tensor
-from torch.autograd import forward_ad
 
 from .finite import A, PermutingGroup, S, Trivial
 from .group import Element, Group
@@ -37,21 +36,19 @@ class Embedding:
 
     def algebra(self, X: Element) -> Element:
         """The differential at the identity: the image of a Lie algebra element of the source in the target's."""
-        batch = self.source.algebra_batch_shape(X)
-        flat = (X,) if isinstance(X, Tensor) else X
-        with forward_ad.dual_level():
-            moving = []
-            for point, direction in zip(_members(self.source, self.source.identity(*batch)), flat):
-                if not point.is_floating_point():  # a finite member does not move
-                    moving.append(point.to(direction.device))
-                    continue
-                moving.append(forward_ad.make_dual(point.to(direction).contiguous(), direction))
-            image = self(moving[0] if isinstance(X, Tensor) else tuple(moving))
-            tangents = []
-            for group, part in zip(parts(self.target), _members(self.target, image)):
-                tangent = forward_ad.unpack_dual(part).tangent if part.is_floating_point() else None
-                n = group.dim_V
-                tangents.append(flat[0].new_zeros(*batch, n, n) if tangent is None else tangent.clone())
+        batch, directions = self.source.algebra_batch_shape(X), _members(self.source, X)
+        points = [
+            point.to(X.device) if not point.is_floating_point() else point.to(X, copy=True).requires_grad_()
+            for point, X in zip(_members(self.source, self.source.identity(*batch)), directions)
+        ]  # a finite member, made of integers, does not move
+        with torch.enable_grad():
+            image = self(tuple(points) if isinstance(self.source, DirectProduct) else points[0])
+            tangents = [
+                _push(part, points, directions).detach()
+                if part.is_floating_point()
+                else directions[0].new_zeros(*batch, group.dim_V, group.dim_V)
+                for group, part in zip(parts(self.target), _members(self.target, image))
+            ]
         return tuple(tangents) if isinstance(self.target, DirectProduct) else tangents[0]
 
     @property
@@ -89,7 +86,7 @@ def embedding(source: Group, target: Group, function: Callable[[Element], Elemen
     try:
         given = Embedding(source, target, function, "custom")
         sound = _is_homomorphism(given)
-    except (RuntimeError, IndexError, TypeError) as error:
+    except (RuntimeError, IndexError, TypeError, AttributeError) as error:
         raise ValueError(f"embed: the function does not take elements of {source} to {target}: {error}") from error
     if not sound:
         raise ValueError(f"embed: the function is not a homomorphism from {source} to {target}")
@@ -101,6 +98,22 @@ def embedding(source: Group, target: Group, function: Callable[[Element], Elemen
 
 def _members(group: Group, g: Element) -> tuple[Tensor, ...]:
     return g if isinstance(group, DirectProduct) else (g,)
+
+
+def _push(image: Tensor, points: list[Tensor], directions: tuple[Tensor, ...]) -> Tensor:
+    """The derivative of the image as the points move in the given directions.
+
+    By two backward passes: the gradient is linear in its cotangent, and the derivative of that is the one forward.
+    """
+    moving = [(point, X) for point, X in zip(points, directions) if point.requires_grad]
+    if not image.requires_grad:
+        return torch.zeros_like(image)
+    cotangent = torch.zeros_like(image).requires_grad_()
+    back = torch.autograd.grad(
+        image, [point for point, _ in moving], cotangent, create_graph=True, allow_unused=True, materialize_grads=True
+    )
+    paired = sum((gradient * X).sum() for gradient, (_, X) in zip(back, moving))
+    return torch.autograd.grad(paired, cotangent)[0]
 
 
 def _close(group: Group, a: Element, b: Element) -> bool:

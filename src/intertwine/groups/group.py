@@ -2,6 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, ClassVar
 
 import numpy as np
@@ -181,6 +182,8 @@ class Group(ABC):
 
     def named(self, name: str, *label: int):
         """The representation of that name. Raises ValueError naming the known ones."""
+        # Groups need no representations, so the package that defines them is loaded when the first one is asked for.
+        import_module("intertwine.reps")
         for kind in type(self).__mro__:
             if (kind, name) in Group._definitions:
                 return Group._definitions[kind, name](self, *label)

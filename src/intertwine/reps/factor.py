@@ -1,8 +1,7 @@
 """The atoms of representations: one component axis each; a term of a Rep is a tensor product of them."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, field
 from typing import ClassVar
 
 import torch
@@ -146,6 +145,14 @@ class Determinant(Factor):
     """The one-dimensional g -> det of g on V; the sign, for permutations."""
 
     group: Group
+    is_orthogonal: bool = field(init=False)  # whether every element has determinant 1 or -1
+
+    def __post_init__(self):
+        group = self.group
+        traces = group.algebra_matrix(group.lie_algebra()).diagonal(dim1=-2, dim2=-1).sum(-1)
+        determinants = torch.linalg.det(group.matrix(group.generators()))
+        unit = (traces.abs() < 1e-9).all() and ((determinants.abs() - 1).abs() < 1e-9).all()
+        object.__setattr__(self, "is_orthogonal", group.is_orthogonal or bool(unit))
 
     def __str__(self) -> str:
         return "det"
@@ -156,16 +163,12 @@ class Determinant(Factor):
 
     @property
     def is_signed_permutation(self) -> bool:
-        return _unimodular(self.group)
-
-    @property
-    def is_orthogonal(self) -> bool:
-        return _unimodular(self.group)
+        return self.is_orthogonal
 
     def matrix(self, g: Element, dtype: torch.dtype = torch.float64) -> Tensor:
         value = torch.linalg.det(self.group.matrix(g))
         # elements in float32 miss a determinant of exactly one by their rounding
-        value = value.sign() if _unimodular(self.group) else value
+        value = value.sign() if self.is_orthogonal else value
         return value.to(dtype)[..., None, None]
 
     def algebra(self, X: Element) -> Tensor:
@@ -173,16 +176,6 @@ class Determinant(Factor):
 
     def restricted_to(self, embed: Embedding) -> Factor | None:
         return Determinant(embed.source) if embed.keeps_V else None
-
-
-@lru_cache(maxsize=256)
-def _unimodular(group: Group) -> bool:
-    """Whether every element has determinant 1 or -1 on V."""
-    if group.is_orthogonal:
-        return True
-    traces = group.algebra_matrix(group.lie_algebra()).diagonal(dim1=-2, dim2=-1).sum(-1)
-    determinants = torch.linalg.det(group.matrix(group.generators()))
-    return bool((traces.abs() < 1e-9).all() and ((determinants.abs() - 1).abs() < 1e-9).all())
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -210,7 +203,7 @@ class Regular(Factor):
 
     def permutation(self, g: Element) -> Tensor:
         group = self.group
-        elements = group.to(group.elements(), group.device_of(g))
+        g, elements = group.to(g, dtype=torch.float64), group.to(group.elements(), group.device_of(g))
         return group.index(group.compose(group.reshape(g, *group.batch_shape(g), 1), elements))
 
     def matrix(self, g: Element, dtype: torch.dtype = torch.float64) -> Tensor:

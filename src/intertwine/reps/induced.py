@@ -1,7 +1,7 @@
 """Representations of a larger or smaller group from one at hand: induction spreads over cosets, restriction forgets."""
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -97,11 +97,12 @@ class Induced(Factor):
 
     rep: Rep
     embed: Embedding
+    cosets: "Cosets" = field(init=False)
 
     def __post_init__(self):
         if self.rep.group != self.embed.source:
             raise ValueError(f"Induced: {self.rep} belongs to {self.rep.group}, the embedding is {self.embed}")
-        cosets(self.embed)
+        object.__setattr__(self, "cosets", cosets(self.embed))
 
     def __str__(self) -> str:
         return f"Ind({self.rep.group}, {self.rep}{', ' if self.embed.name else ''}{self.embed.name})"
@@ -113,7 +114,7 @@ class Induced(Factor):
     @property
     def index(self) -> int:
         """Number of cosets."""
-        return cosets(self.embed).index
+        return self.cosets.index
 
     @property
     def dim(self) -> int:
@@ -137,7 +138,8 @@ class Induced(Factor):
 
     def _move(self, g: Element) -> tuple[Tensor, Element]:
         """For each coset i: the j and the h in g t_i = t_j h, int64 [..., r] and elements [..., r]."""
-        G, space = self.group, cosets(self.embed)
+        G, space = self.group, self.cosets
+        g = G.to(g, dtype=torch.float64)
         t = G.to(space.representatives(), G.device_of(g))
         return space.locate(G.compose(G.reshape(g, *G.batch_shape(g), 1), t))
 
@@ -158,7 +160,7 @@ class Induced(Factor):
     def algebra(self, X: Element) -> Tensor:
         if self.group.is_finite:
             return super().algebra(X)
-        t = cosets(self.embed).representatives().to(X)
+        t = self.cosets.representatives().to(X)
         blocks = self.rep.algebra_matrix(self.group.inverse(t) @ X[..., None, :, :] @ t, X.dtype)
         place = torch.eye(self.index, dtype=X.dtype, device=X.device)
         return torch.einsum("ij,...iab->...jaib", place, blocks).flatten(-2).flatten(-3, -2)
