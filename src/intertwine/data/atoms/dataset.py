@@ -185,42 +185,42 @@ def assemble(frames: Sequence[tuple[str, int, object]], *, keys: Keys, on_bad: s
     """Turn (path, number, ase.Atoms or DataError) into a checked dataset; the common end of all readers."""
     report = ReadReport(paths=tuple(dict.fromkeys(path for path, _, _ in frames if path)), read=len(frames))
     kept: list[AtomicGraph] = []
+    sound: list[AtomicGraph] = []
     isolated: dict[int, float] = {}
+    example = None
     for path, number, atoms in frames:
-        place = {"frame": number, "path": path or None}
-        graph, defects = _graph(atoms, keys, checks, place)
-        report.defects += [replace(defect, **place) for defect in defects]
-        fatal = [defect for defect in report.defects[len(report.defects) - len(defects) :] if defect.fatal]
+        graph, defects = _graph(atoms, keys, checks, number)
+        defects = [replace(defect, frame=number, path=path or None) for defect in defects]
+        report.defects += defects
+        fatal = [defect for defect in defects if defect.fatal]
         if fatal and on_bad == "raise":
             raise fatal[0].error()
         if graph is None or (fatal and on_bad == "drop"):
             report.dropped += 1
         elif _is_isolated(graph):
             report.isolated += 1
-            if graph.has_energy:
-                z, energy = int(graph.z[0]), float(graph.energy)
-                if abs(isolated.setdefault(z, energy) - energy) > 1e-6:
-                    problem = f"isolated {symbol(z)} has {isolated[z]:.6f} and {energy:.6f} eV; the first is used"
-                    report.defects.append(Defect("isolated atom", problem, fatal=False, **place))
+            report.defects += [replace(defect, path=path or None) for defect in _set_aside(graph, isolated)]
         else:
             kept.append(graph)
+            sound += [] if fatal else [graph]
+            example = example or atoms
     report.kept = len(kept)
-    _require(frames, kept, keys, checks, report)
-    report.defects += [
-        replace(defect, path=report.paths[0] if len(report.paths) == 1 else None) for defect in check_set(kept, checks)
-    ]
+    if kept:
+        _require(kept, keys, checks, report, example)
+    only = report.paths[0] if len(report.paths) == 1 else None
+    report.defects += [replace(defect, path=only) for defect in check_set(sound, checks)]
     _warn(report, on_bad)
     return AtomicDataset(kept, isolated=isolated, report=report)
 
 
-def _graph(atoms, keys: Keys, checks: Checks, place: dict) -> tuple[AtomicGraph | None, list[Defect]]:
+def _graph(atoms, keys: Keys, checks: Checks, number: int) -> tuple[AtomicGraph | None, list[Defect]]:
     """The graph of one frame with all that is wrong with it; None when there is no graph to be had."""
     try:
         if isinstance(atoms, DataError):
             raise atoms
         if not len(atoms):
             raise DataError("the structure has no atoms", fix="remove the frame")
-        graph = from_ase(atoms, cutoff=None, keys=keys, frame=place["frame"])
+        graph = from_ase(atoms, cutoff=None, keys=keys, frame=number)
     except DataError as error:
         return None, [Defect("unreadable", error.problem, error.fix)]
     return graph, check_structure(graph, checks)
@@ -230,19 +230,28 @@ def _is_isolated(graph: AtomicGraph) -> bool:
     return graph.num_nodes == 1 and (not bool(graph.pbc.any()) or "isolated" in graph.config_type.lower())
 
 
-def _require(frames, kept: list[AtomicGraph], keys: Keys, checks: Checks, report: ReadReport) -> None:
+def _set_aside(graph: AtomicGraph, isolated: dict[int, float]) -> list[Defect]:
+    """Note the energy of an isolated atom; a second, different one is a defect."""
+    if not graph.has_energy:
+        return []
+    z, energy = int(graph.z[0]), float(graph.energy)
+    first = isolated.setdefault(z, energy)
+    if abs(first - energy) <= 1e-6:
+        return []
+    problem = f"isolated {symbol(z)} has {first:.6f} and {energy:.6f} eV; the first is used"
+    return [Defect("isolated atom", problem, fatal=False, frame=int(graph.frame))]
+
+
+def _require(kept: list[AtomicGraph], keys: Keys, checks: Checks, report: ReadReport, example) -> None:
     """Raise when a required label is nowhere: the names are wrong then, and the user must see those that are there."""
     for label in ("energy", "forces", "stress"):
-        without = sum(not bool(graph[f"has_{label}"]) for graph in kept)
-        report.unlabelled[label] = without
-        if not kept or without < len(kept) or label not in checks.require:
-            continue
-        first = next(atoms for _, _, atoms in frames if not isinstance(atoms, DataError) and len(atoms) > 1)
-        raise DataError(
-            f"no frame has {'an energy' if label == 'energy' else label} under the key {getattr(keys, label)!r}",
-            path=", ".join(report.paths) or None,
-            fix=f"the keys there are: {available(first)}. Name the right one, as in Keys({label}='REF_{label}')",
-        )
+        report.unlabelled[label] = sum(not bool(graph[f"has_{label}"]) for graph in kept)
+        if label in checks.require and report.unlabelled[label] == len(kept):
+            raise DataError(
+                f"no frame has {'an energy' if label == 'energy' else label} under the key {getattr(keys, label)!r}",
+                path=", ".join(report.paths) or None,
+                fix=f"the keys there are: {available(example)}. Name the right one, as in Keys({label}='REF_{label}')",
+            )
 
 
 def _warn(report: ReadReport, on_bad: str) -> None:
@@ -258,6 +267,6 @@ def _warn(report: ReadReport, on_bad: str) -> None:
         warnings.warn(message, DataWarning, stacklevel=4)
     fatal = [defect for defect in report.defects if defect.fatal]
     if fatal:
-        done = f"dropped {report.dropped}" if on_bad == "drop" else f"found {len(fatal)} defects in"
-        message = f"{where}: {done} of {report.read} frames; first: {fatal[0].error()}"
+        done = f"dropped {report.dropped} of" if on_bad == "drop" else f"found {len(fatal)} defects in"
+        message = f"{where}: {done} {report.read} frames; first: {fatal[0].error()}"
         warnings.warn(message, DataWarning, stacklevel=4)
