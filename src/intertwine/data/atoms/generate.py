@@ -152,7 +152,7 @@ def xtb_label(images: Iterable, *, accuracy: float = 0.01, charge: float = 0.0, 
             engines[key] = XTB(image.numbers, accuracy=accuracy, charge=charge, unpaired=unpaired)
         try:
             energy, forces = engines[key](image.positions)
-        except SCFError as problem:
+        except (SCFError, ValueError) as problem:
             raise SCFError(f"frame {i}: {problem}; is the geometry sound?") from problem
         out.append(image.copy())
         out[-1].info |= _provenance(engines[key])

@@ -21,7 +21,7 @@ class XTB:
     """GFN2-xTB for one molecule: `xtb(positions)` gives energy (eV) and forces (eV/Å); positions [N, 3] in Å.
 
     Each call starts from the electrons of the last one, so keep an XTB per trajectory. accuracy: tblite's; 0.01 makes
-    forces good to 5e-7 eV/Å, its default 1 to 1e-5. charge: e; unpaired: number of unpaired electrons.
+    forces good to about 1e-6 eV/Å, its default 1 to 1e-5. charge: e; unpaired: number of unpaired electrons.
     Runs on one thread whatever OMP_NUM_THREADS says: more are slower for molecules, and would change the last digits.
     Raises ValueError for bad input, SCFError when there is no result. Source: 10.1021/acs.jctc.8b01176.
     """
