@@ -8,7 +8,6 @@ from typing import Any, Literal
 
 import lightning.pytorch as pl
 
-
 from intertwine.data.atoms import AtomicDataset, Checks, Keys, ShiftScale, fit_shift_scale, read
 from intertwine.data.atoms.checks import DEFAULT_CHECKS
 from intertwine.data.atoms.keys import DEFAULT_KEYS

@@ -1,6 +1,6 @@
 """Energies, forces and stress from any network that gives one number per atom; here live units, shifts and derivatives."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
 
 import torch
@@ -147,6 +147,7 @@ class Potential(nn.Module):
                 batch.edge_index,
                 batch.edge_shift,
                 batch.batch,
+                tape=training,
             )
 
     def evaluate(
@@ -158,8 +159,13 @@ class Potential(nn.Module):
         edge_index: Int[Tensor, "2 edges"],
         edge_shift: Float[Tensor, "edges 3"],
         batch: Int[Tensor, " atoms"],
+        tape: bool = False,
     ) -> dict[str, Tensor]:
-        """`forward` on plain tensors: no data-dependent branch, so it compiles whole for any size."""
+        """`forward` on plain tensors: no data-dependent branch, so it compiles whole for any size.
+
+        tape: take the derivative by autograd's tape instead of `torch.func.grad`: a fifth faster in eager mode, but
+        unknown to `torch.func` transforms of the caller.
+        """
         source, target = edge_index
         n_graphs = cell.shape[0]
         dtype = next(self.backbone.parameters()).dtype
@@ -173,7 +179,7 @@ class Potential(nn.Module):
             return energies.sum(), energies
 
         if self.forces == "gradient":
-            gradient, energies = torch.func.grad(total, has_aux=True)(vectors)  # dE/dr_ij, eV/Å
+            gradient, energies = _gradient(total, vectors, tape)
         else:
             energies = total(vectors)[1]
         atom_energy = energies + shift
@@ -188,6 +194,22 @@ class Potential(nn.Module):
             if self.stress:
                 out["stress"] = _stress(vectors, gradient, edge_graph, cell, pbc)
         return out
+
+
+def _gradient(
+    total: Callable[[Tensor], tuple[Tensor, Tensor]], vectors: Tensor, tape: bool
+) -> tuple[Tensor, Tensor]:
+    """dE/dr_ij [edges, 3] in eV/Å, and the atom energies; differentiable again where grad mode is on."""
+    if torch.compiler.is_compiling() or not tape:
+        return torch.func.grad(total, has_aux=True)(vectors)
+    keep = torch.is_grad_enabled()
+    with torch.enable_grad():
+        leaf = vectors if vectors.requires_grad else vectors.detach().requires_grad_()
+        energy, energies = total(leaf)
+        (gradient,) = torch.autograd.grad(energy, leaf, create_graph=keep, allow_unused=True)
+    if gradient is None:
+        gradient = torch.zeros_like(leaf)
+    return (gradient, energies) if keep else (gradient, energies.detach())
 
 
 def _stress(vectors: Tensor, gradient: Tensor, edge_graph: Tensor, cell: Tensor, pbc: Tensor) -> Tensor:

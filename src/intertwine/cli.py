@@ -1,0 +1,199 @@
+"""The command `intertwine`: a thin door to each job; everything heavy is imported when its command is chosen."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+TRAINING = ("fit", "validate", "test", "predict")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command; 0 when it went well, 1 when an audit fails, 2 for wrong usage or data."""
+    argv = list(sys.argv[1:] if argv is None else argv)
+    try:
+        if argv and argv[0] in TRAINING:
+            from intertwine.train.command import run
+
+            run(argv)
+            return 0
+        arguments = parser().parse_args(argv)
+        return arguments.run(arguments)
+    except (ValueError, TypeError, FileNotFoundError, ModuleNotFoundError, RuntimeError) as error:
+        if os.environ.get("INTERTWINE_DEBUG"):
+            raise
+        print(f"intertwine: {error}\n(INTERTWINE_DEBUG=1 shows where this comes from)", file=sys.stderr)
+        return 2
+
+
+def parser() -> argparse.ArgumentParser:
+    """The parser of all commands; those of training parse their own options."""
+    from intertwine import __version__
+
+    top = argparse.ArgumentParser(prog="intertwine", description="Equivariant deep learning for any symmetry.")
+    top.add_argument("--version", action="version", version=f"intertwine {__version__}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in (
+        ("fit", "train a potential on your structures: intertwine fit --data.path mine.extxyz --trainer.max_epochs 100"),
+        ("validate", "errors on the validation set of a checkpoint"),
+        ("test", "errors on test structures: intertwine test CHECKPOINT --data.test test.extxyz"),
+        ("predict", "write predictions beside the structures: intertwine predict CHECKPOINT --data.predict new.extxyz"),
+    ):
+        commands.add_parser(name, help=text)
+    _add_audit(commands)
+    _add_basis(commands)
+    models = commands.add_parser("models", help="list the models there are")
+    models.set_defaults(run=_models)
+    bench = commands.add_parser("bench", help="time ours and the peers side by side, as ratios")
+    bench.add_argument("names", nargs="*", help="benchmarks to run; none runs all")
+    bench.set_defaults(run=_bench)
+    demo = commands.add_parser("demo", help="the whole job on ethanol in a few minutes: report.html")
+    demo.add_argument("--out", default="runs/demo", help="folder for everything that is made")
+    demo.add_argument("--seed", type=int, default=0)
+    demo.add_argument("--fast", action="store_true", help="a smaller job, for a first look and for tests")
+    demo.set_defaults(run=_demo)
+    return top
+
+
+def _add_audit(commands: Any) -> None:
+    audit = commands.add_parser("audit", help="measure the symmetry of a trained potential")
+    audit.add_argument("checkpoint", help="a file written by intertwine fit")
+    audit.add_argument("--data", help="structures to audit on; default: the test set of the run")
+    audit.add_argument("--samples", type=int, default=32, help="how many structures (32)")
+    audit.add_argument("--elements", type=int, default=16, help="how many group elements for each (16)")
+    audit.add_argument("--seed", type=int, default=0)
+    audit.add_argument("--html", help="write a page to read")
+    audit.add_argument("--json", help="write all numbers")
+    audit.add_argument("--fail-on", choices=("broken", "approximate"), default="broken")
+    audit.set_defaults(run=_audit)
+
+
+def _add_basis(commands: Any) -> None:
+    basis = commands.add_parser("basis", help='the linear maps between two representations: basis "S(5)" "V^2" "V"')
+    basis.add_argument("group", help='such as "S(5)", "O(3)", "S(3) * SO(3)"')
+    basis.add_argument("rep_in", help='such as "V^2 + 3*V", "8x0e + 4x1o"')
+    basis.add_argument("rep_out")
+    basis.add_argument("--plot", metavar="FILE", help="draw the basis as images (png, svg or pdf)")
+    basis.add_argument("--limit", type=int, default=8, help="print at most this many basis maps (8)")
+    basis.set_defaults(run=_basis)
+
+
+def _models(arguments: argparse.Namespace) -> int:
+    from intertwine.models.catalog import ENTRIES
+
+    width = max(len(entry.name) for entry in ENTRIES)
+    for entry in ENTRIES:
+        source = f" ({entry.source})" if entry.source else ""
+        print(f"{entry.name:<{width}}  {entry.task}\n{'':<{width}}  {entry.summary}{source}")
+    return 0
+
+
+def _basis(arguments: argparse.Namespace) -> int:
+    from intertwine import maps
+    from intertwine.groups import SO, O
+    from intertwine.reps import parse_group, parse_rep
+    from intertwine.so3 import Irreps
+
+    group = parse_group(arguments.group)
+    irreps = Irreps if group in (O(3), SO(3)) else None
+    rep_in, rep_out = (parse_rep(text, group, irreps=irreps) for text in (arguments.rep_in, arguments.rep_out))
+    space = maps.between(rep_in, rep_out, allow_zero=True)
+    print(f"{group}: {rep_in} -> {rep_out}, dimension {space.dim}")
+    print(space.explain())
+    if not space.dim:
+        return 0
+    basis = space.basis().tolist()
+    for i, matrix in enumerate(basis[: arguments.limit]):
+        print(f"map {i}, {len(matrix)} x {len(matrix[0])}:\n{_matrix(matrix)}")
+    if space.dim > arguments.limit:
+        print(f"... and {space.dim - arguments.limit} more (--limit)")
+    if arguments.plot:
+        _draw(basis, f"{group}: {rep_in} -> {rep_out}", arguments.plot)
+        print(f"drawn: {arguments.plot}")
+    return 0
+
+
+def _matrix(matrix: list[list[float]], most: int = 30) -> str:
+    """A matrix as text with points for zeros; the corner of one too large for a screen."""
+    cells = [[f"{value:.4g}" if abs(value) > 1e-12 else "." for value in row[:most]] for row in matrix[:most]]
+    width = max(len(cell) for row in cells for cell in row)
+    more = [" ..."] if len(matrix) > most else []
+    end = " ..." if len(matrix[0]) > most else ""
+    return "\n".join(["  " + " ".join(f"{cell:>{width}}" for cell in row) + end for row in cells] + more)
+
+
+def _draw(basis: list[list[list[float]]], title: str, path: str) -> None:
+    """The basis maps as images, one scale of colour for all, blue below zero and orange above."""
+    from intertwine.extras import require
+
+    figure_class = require("matplotlib.figure", "report").Figure
+    colours = require("matplotlib.colors", "report").LinearSegmentedColormap
+    palette = colours.from_list("signed", ["#2166ac", "#ffffff", "#e08214"])
+    columns = min(len(basis), 6)
+    rows = -(-len(basis) // columns)
+    figure = figure_class(figsize=(2.2 * columns, 2.4 * rows), layout="constrained")
+    figure.suptitle(title)
+    largest = max(abs(value) for matrix in basis for row in matrix for value in row)
+    for i, matrix in enumerate(basis):
+        axes = figure.add_subplot(rows, columns, i + 1)
+        axes.imshow(matrix, cmap=palette, vmin=-largest, vmax=largest, interpolation="nearest")
+        axes.set_title(f"map {i}", fontsize=9)
+        axes.set(xticks=[], yticks=[])
+    figure.savefig(path)
+
+
+def _audit(arguments: argparse.Namespace) -> int:
+    import torch
+
+    from intertwine import audit
+    from intertwine.data.atoms import Checks, read
+    from intertwine.models import load_potential
+    from intertwine.models.saved import load
+
+    model = load_potential(arguments.checkpoint)
+    path = arguments.data or _test_file(load(arguments.checkpoint), arguments.checkpoint)
+    graphs = read(path, checks=Checks(require=()), cutoff=model.cutoff)
+    result = audit.measure(
+        model,
+        model.rep_in,
+        model.rep_out,
+        list(graphs),
+        elements=audit.Sampler(model.rep_in.group, scale=1.0),
+        n_samples=arguments.samples,
+        n_elements=arguments.elements,
+        generator=torch.Generator().manual_seed(arguments.seed),
+        title=f"{type(model.backbone).__name__}, {arguments.checkpoint}",
+    )
+    print(result.sentence)
+    print(result)
+    if arguments.json:
+        import json
+
+        from intertwine.models.saved import write_atomically
+
+        write_atomically(arguments.json, json.dumps(result.to_dict(), indent=1).encode())
+    if arguments.html:
+        result.to_html(arguments.html)
+        print(f"page: {arguments.html}")
+    return 1 if result.verdict.fails(arguments.fail_on) else 0
+
+
+def _test_file(tree: dict[str, Any], checkpoint: str) -> Any:
+    data = tree.get("datamodule_hyper_parameters", {})
+    for path in (data.get("test"), data.get("path")):
+        if path and not isinstance(path, int | float):
+            return path
+    raise ValueError(f"audit: {checkpoint} does not name its data; give structures with --data FILE")
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    from intertwine.extras import require
+
+    return require("benchmarks.run", "bench").main(arguments.names)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from intertwine.train.demo import run
+
+    return run(arguments.out, seed=arguments.seed, fast=arguments.fast)

@@ -1,0 +1,190 @@
+"""NequIP (arXiv:2101.03164): equivariant message passing, h ← gate(W₂ Σ_j R(r_ij) ⊙ (W₁h_j ⊗ Y(r̂_ij)) + W_sc[z_i] h_i)."""
+
+import math
+from collections.abc import Sequence
+from typing import Any, Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from intertwine.nn.radial import Bessel, PolynomialEnvelope
+from intertwine.so3 import EdgeConv, Irrep, Irreps, spherical_harmonics
+
+# Divide by these and an activation keeps unit second moment under N(0, 1).
+SILU, SIGMOID, TANH = 1.6765324703310907, 1.846228545853829, 1.5925374172603242
+
+
+class NequIP(nn.Module):
+    """One number per atom from its surroundings within `cutoff` Å; a `Backbone` for `Potential`.
+
+    layers: interaction blocks; degree: highest degree L of features and harmonics; channels: of every irrep;
+    parity: "natural" keeps irreps of parity (-1)^l, "full" both parities (both E(3)), None drops parity (SE(3) only);
+    n_bessel, p: radial basis and envelope; radial: hidden widths of the radial networks; avg_num_neighbors: n̄ of the
+    training set, messages are summed with n̄^(-1/2); readout: hidden width of the last map; generator: of the weights.
+    Raises ValueError for sizes below 1, a degree below 0 or an unknown parity.
+    """
+
+    def __init__(
+        self,
+        species: Sequence[str],
+        *,
+        cutoff: float = 5.0,
+        layers: int = 3,
+        degree: int = 1,
+        channels: int = 16,
+        parity: Literal["natural", "full"] | None = "natural",
+        n_bessel: int = 8,
+        p: int = 6,
+        radial: Sequence[int] = (64, 64),
+        readout: int = 16,
+        avg_num_neighbors: float = 1.0,
+        generator: torch.Generator | None = None,
+    ):
+        super().__init__()
+        if min(layers, channels, n_bessel, readout, *radial) < 1 or degree < 0 or not species:
+            raise ValueError(f"NequIP: sizes must be at least 1, got {layers=} {degree=} {channels=} {radial=} {readout=}")
+        if parity not in ("natural", "full", None):
+            raise ValueError(f"NequIP: parity must be 'natural', 'full' or None, got {parity!r}")
+        if not avg_num_neighbors > 0:
+            raise ValueError(f"NequIP: avg_num_neighbors must be positive, got {avg_num_neighbors}")
+        self.cutoff, self.degree = float(cutoff), degree
+        self.symmetry = "SO(3)" if parity is None else "O(3)"
+        self.config: dict[str, Any] = {
+            **{"layers": layers, "degree": degree, "channels": channels, "parity": parity, "n_bessel": n_bessel},
+            **{"p": p, "radial": list(radial), "readout": readout, "avg_num_neighbors": float(avg_num_neighbors)},
+        }
+        self.basis = Bessel(cutoff, n_bessel)
+        self.envelope = PolynomialEnvelope(cutoff, p)
+        self.embedding = _normal(generator, len(species), channels)
+        scalar = Irrep(0, None if parity is None else 1)
+        rep, wanted = Irreps([(channels, scalar)]), _irreps(degree, channels, parity)
+        self.blocks = nn.ModuleList()
+        for layer in range(layers):
+            out = Irreps([(channels, scalar)]) if layer == layers - 1 else wanted
+            self.blocks.append(Interaction(rep, degree, out, len(species), avg_num_neighbors, generator))
+            rep = self.blocks[-1].rep_out
+        shapes = [block.conv.weight_shape for block in self.blocks]
+        self.radial = RadialNetworks([n_bessel, *radial], shapes, generator)
+        self.readout = nn.ParameterList([_normal(generator, channels, readout), _normal(generator, readout, 1)])
+
+    def forward(
+        self, species: Int[Tensor, " atoms"], vectors: Float[Tensor, "edges 3"], edge_index: Int[Tensor, "2 edges"]
+    ) -> Float[Tensor, " atoms"]:
+        """Unscaled atom energies; `vectors` point from each edge's target to its source, Å."""
+        source, target = edge_index
+        r = torch.linalg.vector_norm(vectors, dim=1)
+        basis = self.basis(r) * self.envelope(r)[:, None]
+        Y = spherical_harmonics(vectors, self.degree)
+        weights = self.radial(basis)
+        h = self.embedding.index_select(0, species)
+        for block, weight in zip(self.blocks, weights):
+            h = block(h, species, Y, weight, source, target)
+        first, last = self.readout
+        return _linear(_linear(h, first), last).squeeze(1)
+
+
+class RadialNetworks(nn.Module):
+    """The networks R(r) of all layers at once: they depend on the distance alone, so their products are batched.
+
+    No biases: R(r) vanishes where the basis does, at the cutoff.
+    """
+
+    def __init__(self, sizes: Sequence[int], shapes: Sequence[tuple[int, ...]], generator: torch.Generator | None):
+        super().__init__()
+        self.shapes = tuple(shapes)
+        self.hidden = nn.ParameterList(_normal(generator, len(shapes), a, b) for a, b in zip(sizes, sizes[1:]))
+        self.last = nn.ParameterList(_normal(generator, sizes[-1], math.prod(shape)) for shape in shapes)
+
+    def forward(self, basis: Float[Tensor, "edges bessel"]) -> list[Float[Tensor, "edges paths channels"]]:
+        x, gain = basis.expand(len(self.shapes), *basis.shape), 1.0
+        for matrix in self.hidden:
+            x, gain = nn.functional.silu(torch.bmm(x, matrix * (gain * matrix.shape[1] ** -0.5))), SILU
+        return [_linear(x[i], last, gain).unflatten(1, shape) for i, (last, shape) in enumerate(zip(self.last, self.shapes))]
+
+
+class Interaction(nn.Module):
+    """One NequIP layer: feature of `rep_in` to `rep_out`, the irreps of `rep_wanted` that edges of this degree reach."""
+
+    def __init__(
+        self,
+        rep_in: Irreps,
+        degree: int,
+        rep_wanted: Irreps,
+        n_species: int,
+        avg_num_neighbors: float,
+        generator: torch.Generator | None,
+    ):
+        super().__init__()
+        self.rep_in = rep_in
+        self.conv = EdgeConv(rep_in, degree, rep_wanted)
+        arriving = {irrep: channels for irrep, channels in self.conv.rep_out.blocks}
+        self.rep_out = Irreps([(c, irrep) for irrep, c in rep_wanted.blocks if irrep in arriving])
+        # Gates: one more even scalar for every channel of degree 1 and above, made by the same linear map.
+        self.gated = sum(c for irrep, c in self.rep_out.blocks if irrep.l > 0)
+        self.norm = avg_num_neighbors**-0.5
+        self.before = nn.ParameterList(_normal(generator, c, c) for _, c in rep_in.blocks)
+        self.after, self.self_connection = nn.ParameterList(), nn.ParameterDict()
+        inputs = {irrep: c for irrep, c in rep_in.blocks}
+        for k, (irrep, channels) in enumerate(self.rep_out.blocks):
+            width = channels + (self.gated if irrep.is_trivial else 0)
+            self.after.append(_normal(generator, arriving[irrep], width))
+            if irrep in inputs:
+                self.self_connection[str(k)] = _normal(generator, n_species, inputs[irrep], width)
+
+    def forward(
+        self,
+        h: Float[Tensor, "atoms dim_in"],
+        species: Int[Tensor, " atoms"],
+        Y: Float[Tensor, "edges harmonics"],
+        weight: Float[Tensor, "edges paths channels"],
+        source: Int[Tensor, " edges"],
+        target: Int[Tensor, " edges"],
+    ) -> Float[Tensor, "atoms dim_out"]:
+        """W₂ Σ_j R ⊙ (W₁h_j ⊗ Y) + W_sc[z] h, gated."""
+        old = self.rep_in.split(h)
+        x = self.rep_in.join([_linear(block, matrix) for block, matrix in zip(old, self.before)])
+        summed = self.conv(x, Y, weight, source, target, len(h))
+        inputs = {irrep: block for (irrep, _), block in zip(self.rep_in.blocks, old)}
+        arrived = {irrep: block for (irrep, _), block in zip(self.conv.rep_out.blocks, self.conv.rep_out.split(summed))}
+        new = []
+        for k, (irrep, _) in enumerate(self.rep_out.blocks):
+            z = _linear(arrived[irrep], self.after[k], self.norm)
+            if str(k) in self.self_connection:
+                z = z + _species_linear(inputs[irrep], self.self_connection[str(k)], species)
+            new.append(z)
+        return self._gate(new)
+
+    def _gate(self, blocks: list[Tensor]) -> Tensor:
+        out, gates = [], None
+        for (irrep, channels), z in zip(self.rep_out.blocks, blocks):
+            if irrep.is_trivial:
+                gates = torch.sigmoid(z[..., channels:]) * SIGMOID if self.gated else None
+                out.append(nn.functional.silu(z[..., :channels]) * SILU)
+            elif irrep.l == 0:
+                out.append(torch.tanh(z) * TANH)
+            else:
+                mine, gates = gates[..., :channels], gates[..., channels:]
+                out.append(z * mine)
+        return self.rep_out.join(out)
+
+
+def _irreps(degree: int, channels: int, parity: str | None) -> Irreps:
+    if parity is None:
+        return Irreps([(channels, Irrep(l, None)) for l in range(degree + 1)])
+    signs = (1, -1) if parity == "full" else (1,)
+    return Irreps([(channels, Irrep(l, sign * (-1) ** l)) for l in range(degree + 1) for sign in signs])
+
+
+def _normal(generator: torch.Generator | None, *shape: int) -> nn.Parameter:
+    return nn.Parameter(torch.randn(*shape, generator=generator))
+
+
+def _linear(x: Tensor, weight: Tensor, gain: float = 1.0) -> Tensor:
+    """gain · x W / √fan_in: weights stay of order one, so one learning rate suits every layer."""
+    return x @ (weight * (gain * weight.shape[0] ** -0.5))
+
+
+def _species_linear(x: Tensor, weight: Tensor, species: Tensor) -> Tensor:
+    """x_i W[z_i] / √fan_in, for x [atoms, components, channels]: a product per atom, no one-hot blow-up."""
+    return torch.bmm(x, (weight * weight.shape[1] ** -0.5).index_select(0, species))

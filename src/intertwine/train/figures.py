@@ -1,0 +1,133 @@
+"""Pictures of a training run and of a potential's errors, as self-contained SVG for a page that works offline."""
+
+import io
+from collections.abc import Mapping, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import numpy as np
+
+from ..extras import require
+
+# Okabe-Ito blue and vermilion: told apart with any colour vision; markers and dashes say it a second time.
+STYLES = (
+    {"color": "#0072B2", "marker": "o", "linestyle": "-"},
+    {"color": "#D55E00", "marker": "^", "linestyle": "--"},
+    {"color": "#009E73", "marker": "s", "linestyle": ":"},
+    {"color": "#CC79A7", "marker": "D", "linestyle": "-."},
+)
+_LOOK = {
+    "svg.hashsalt": "intertwine",
+    "svg.fonttype": "path",
+    "font.size": 9,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": True,
+    "grid.alpha": 0.25,
+    "figure.constrained_layout.use": True,
+}
+
+
+@contextmanager
+def _figure(columns: int, width: float = 3.6, height: float = 3.1):
+    matplotlib = require("matplotlib", "report")
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(_LOOK):
+        figure = Figure(figsize=(width * columns, height))
+        yield figure, np.atleast_1d(figure.subplots(1, columns))
+
+
+def svg(figure) -> str:
+    """A matplotlib figure as one <svg> element, the same bytes every time."""
+    buffer = io.StringIO()
+    figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+Predictions = Mapping[
+    str, np.ndarray
+]  # "energy", "energy_true" [G] in eV, "forces", "forces_true" [N, 3] in eV/Å, "natoms"
+
+
+def parity(runs: Mapping[str, Predictions]) -> str:
+    """Predicted against true: energies (relative to the mean, meV per atom) and force components (eV/Å)."""
+    with _figure(2) as (figure, (left, right)):
+        for (name, p), style in zip(runs.items(), STYLES):
+            natoms = p["natoms"]
+            centre = (p["energy_true"] / natoms).mean()
+            x, y = 1e3 * (p["energy_true"] / natoms - centre), 1e3 * (p["energy"] / natoms - centre)
+            points = {"color": style["color"], "marker": style["marker"], "linestyle": "", "alpha": 0.5}
+            left.plot(x, y, markersize=4, label=name, **points)
+            stride = max(1, p["forces"].size // 3000)
+            right.plot(
+                p["forces_true"].ravel()[::stride], p["forces"].ravel()[::stride], markersize=2, label=name,
+                rasterized=True, **points,
+            )  # fmt: skip
+        for axis, unit, what in ((left, "meV/atom", "energy − mean"), (right, "eV/Å", "force component")):
+            low, high = axis.get_xlim()
+            axis.plot([low, high], [low, high], color="0.4", linewidth=1)
+            axis.set(xlabel=f"reference {what} ({unit})", ylabel=f"predicted ({unit})")
+        left.legend(frameon=False)
+        return svg(figure)
+
+
+def force_errors(runs: Mapping[str, Predictions]) -> str:
+    """Histogram of the length of the force error on each atom, meV/Å."""
+    with _figure(1, width=4.6) as (figure, (axis,)):
+        errors = {name: 1e3 * np.linalg.norm(p["forces"] - p["forces_true"], axis=1) for name, p in runs.items()}
+        smallest = max(min(e[e > 0].min() for e in errors.values()), 1e-3)
+        bins = np.geomspace(smallest, max(e.max() for e in errors.values()) * 1.01, 40)
+        for (name, e), style in zip(errors.items(), STYLES):
+            axis.hist(
+                e, bins, histtype="step", label=name, color=style["color"], linestyle=style["linestyle"], linewidth=1.6
+            )
+        axis.set(xscale="log", xlabel="|force error| on an atom (meV/Å)", ylabel="atoms")
+        axis.legend(frameon=False)
+        return svg(figure)
+
+
+def learning_curves(runs: Mapping[str, tuple[Sequence[float], Sequence[float]]], *, xlabel: str, ylabel: str) -> str:
+    """Named curves (x, y) on logarithmic axes."""
+    with _figure(1, width=4.6) as (figure, (axis,)):
+        for (name, (x, y)), style in zip(runs.items(), STYLES):
+            axis.plot(x, y, markersize=3, linewidth=1.4, label=name, **style)
+        axis.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel)
+        axis.legend(frameon=False)
+        return svg(figure)
+
+
+def conservation(time: np.ndarray, kinetic: np.ndarray, potential: np.ndarray, atoms: int) -> str:
+    """Energies of a constant-energy run: exchange of kinetic and potential energy, and the total on its own scale."""
+    with _figure(2) as (figure, (left, right)):
+        left.plot(
+            time, 1e3 * (kinetic - kinetic.mean()) / atoms, color=STYLES[0]["color"], linewidth=0.8, label="kinetic"
+        )
+        left.plot(
+            time, 1e3 * (potential - potential.mean()) / atoms, color=STYLES[1]["color"], linewidth=0.8,
+            linestyle="--", label="potential",
+        )  # fmt: skip
+        left.set(xlabel="time (fs)", ylabel="energy − mean (meV/atom)")
+        left.legend(frameon=False)
+        total = kinetic + potential
+        right.plot(time, 1e3 * (total - total[0]) / atoms, color="0.2", linewidth=0.8)
+        right.set(xlabel="time (fs)", ylabel="total energy − start (meV/atom)")
+        return svg(figure)
+
+
+def history(folder: str | Path, column: str = "val/forces_mae") -> tuple[list[float], list[float]]:
+    """Steps and values of one column of the CSV log that training leaves in `folder`.
+
+    Raises FileNotFoundError without a log and KeyError naming the columns that there are.
+    """
+    import csv
+
+    with open(Path(folder) / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    if not rows or column not in rows[0]:
+        raise KeyError(
+            f"no column {column!r} in {folder}/metrics.csv; there are {sorted(rows[0]) if rows else 'no rows'}"
+        )
+    kept = [(float(row["step"]), float(row[column])) for row in rows if row[column]]
+    return [x for x, _ in kept], [y for _, y in kept]
