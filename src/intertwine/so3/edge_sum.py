@@ -1,35 +1,35 @@
 """The depth-wise edge convolution as a differentiable operation: products with Y and weights, summed onto receivers.
 
-The sum  out_i = Σ_{edges e into i} w_e ⊙ (T(Y_e)ᵀ x_src(e))  is linear in x, Y and w. On the CPU edges are taken in
-chunks, so that the messages of all edges never exist at once; first and second derivatives run in the same chunks.
+The sum  out_i = Σ_{edges e into i} w_e ⊙ (T(Y_e)ᵀ x_src(e))  is linear in x, Y and w. Edges are taken in chunks: the
+messages of all edges never exist at once, and the work stays in cache. Both derivatives run in the same chunks.
 """
+
+import math
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
 from .paths import EdgePlan, Source, Strand
 
-_CHUNK_BYTES = {"cpu": 4 << 20}  # messages that stay in cache; measured, see docs/benchmarks.md
-_CHUNK_BYTES_ELSEWHERE = 1 << 30
+CHUNK_BYTES, CHUNK_EDGES = 3 << 20, 512  # the most messages in one chunk on the CPU, measured
+CHUNK_BYTES_ELSEWHERE = 1 << 30
 _SMALL = 400  # torch.bmm leaves the fast library below this many products per matrix
 
 
-def _chunks(plan: EdgePlan, Y: Tensor) -> list[slice]:
-    budget = _CHUNK_BYTES.get(Y.device.type, _CHUNK_BYTES_ELSEWHERE)
-    size = max(64, budget // (plan.dim_out * Y.element_size()))
-    count = max(1, -(-len(Y) // size))
-    size = max(1, -(-len(Y) // count))
-    return [slice(start, min(start + size, len(Y))) for start in range(0, len(Y), size)]
-
-
-def _bmm(a: Tensor, b: Tensor) -> Tensor:
-    """Batched product [e, i, k] @ [e, k, j]; tiny ones as a sum of outer products."""
-    if a.shape[1] * a.shape[2] * b.shape[2] >= _SMALL or a.shape[2] > 9 or a.device.type != "cpu":
-        return torch.bmm(a, b)
-    out = a[:, :, :1] * b[:, :1]
-    for k in range(1, a.shape[2]):
-        out.addcmul_(a[:, :, k : k + 1], b[:, k : k + 1])
-    return out
+def plain(
+    plan: EdgePlan, table: Tensor, x: Tensor, Y: Tensor, w: Tensor, src: Tensor, dst: Tensor, n_nodes: int
+) -> Tensor:
+    """The whole sum in ordinary operations, all messages at once: for a compiler, and as the reference."""
+    T, sender = Y @ table, x.index_select(0, src)
+    parts: dict[int, list[Tensor]] = {}
+    for source in plan.sources:
+        z = torch.bmm(_matrices(T, source).mT, _block(sender, source))
+        for s in source.strands:
+            rows = z[:, s.row : s.row + s.rows].reshape(-1, s.dim, s.width)
+            parts.setdefault(s.out, []).append(rows * w[:, None, s.weight : s.weight + s.width])
+    message = torch.cat([torch.cat(parts[start], 2).flatten(1) for start in sorted(parts)], 1)
+    return message.new_zeros(n_nodes, plan.dim_out).index_add(0, dst, message)
 
 
 def _block(x: Tensor, source: Source) -> Tensor:
@@ -42,47 +42,157 @@ def _matrices(T: Tensor, source: Source) -> Tensor:
     return T[:, source.table : source.table + source.dim * source.rows].unflatten(1, (source.dim, source.rows))
 
 
-def _rows(z: Tensor, s: Strand) -> Tensor:
-    """[e, 2l3+1, width]: the rows of one strand in [e, rows, channels], a view."""
-    n = s.width // z.shape[2]
-    return z[:, s.row : s.row + s.dim * n].view(len(z), s.dim, s.width)
+def _columns(table: Tensor, source: Source) -> Tensor:
+    return table[:, source.table : source.table + source.dim * source.rows]
 
 
-def _message(m: Tensor, s: Strand) -> Tensor:
-    """[e, 2l3+1, width]: the entries of one strand in a message [e, dim_out], a view."""
+def _strand_of_rows(z: Tensor, s: Strand) -> Tensor:
+    """[e, 2l3+1, width] in [e, rows, channels], a view."""
+    return z[:, s.row : s.row + s.rows].view(-1, s.dim, s.width)
+
+
+def _strand_of_message(m: Tensor, s: Strand) -> Tensor:
+    """[e, 2l3+1, width] in a message [e, dim_out], a view."""
     block = m[:, s.out : s.out + s.dim * s.channels].unflatten(1, (s.dim, s.channels))
     return block[:, :, s.channel : s.channel + s.width]
 
 
-def _weight(w: Tensor, s: Strand) -> Tensor:
-    return w[:, None, s.weight : s.weight + s.width]
+def _strand_of_weight(w: Tensor, s: Strand, part: slice) -> Tensor:
+    """[e, 1, width] in the weights [E, weights] of the edges of one chunk, a view."""
+    edge, one = w.stride()
+    start = w.storage_offset() + part.start * edge + s.weight * one
+    return w.as_strided((part.stop - part.start, 1, s.width), (edge, edge, one), start)
 
 
-def plain(
-    plan: EdgePlan, table: Tensor, x: Tensor, Y: Tensor, w: Tensor, src: Tensor, dst: Tensor, n_nodes: int
-) -> Tensor:
-    """The whole sum in ordinary operations, all messages at once: for a compiler, and as the reference."""
-    T, sender = Y @ table, x.index_select(0, src)
-    parts: dict[int, list[Tensor]] = {}
-    for source in plan.sources:
-        z = torch.bmm(_matrices(T, source).mT, _block(sender, source))
-        for s in source.strands:
-            n = s.width // source.channels
-            rows = z[:, s.row : s.row + s.dim * n].reshape(-1, s.dim, s.width)
-            parts.setdefault(s.out, []).append(rows * _weight(w, s))
-    message = torch.cat([torch.cat(parts[start], 2).flatten(1) for start in sorted(parts)], 1)
-    return message.new_zeros(n_nodes, plan.dim_out).index_add(0, dst, message)
+def _parts(plan: EdgePlan, Y: Tensor) -> list[slice]:
+    """Chunks of edges of about equal length."""
+    edges = Y.shape[0]
+    row = plan.dim_out * Y.element_size()
+    most = max(64, CHUNK_BYTES_ELSEWHERE // row)
+    if Y.device.type == "cpu":
+        most = min(CHUNK_EDGES, max(64, CHUNK_BYTES // row))
+    size = max(1, -(-edges // max(1, -(-edges // most))))
+    return [slice(start, min(start + size, edges)) for start in range(0, edges, size)]
+
+
+class _Work:
+    """Working memory for chunks of `edges` edges, with all its views made once and used for every chunk.
+
+    Fresh memory costs more than the arithmetic here (the system hands it out page by page), and so do views.
+    """
+
+    def __init__(self, plan: EdgePlan, table: Tensor, edges: int, store: dict[str, Tensor]):
+        self.plan, self.table, self.edges, self._store = plan, table, edges, store
+        self.columns = [_columns(table, source).T for source in plan.sources]
+        self._made: dict[str, object] = {}
+
+    def empty(self, name: str, *shape: int) -> Tensor:
+        """The memory called `name` in a shape, for all edges of the chunk."""
+        need = self.edges * max(math.prod(shape), self.plan.widest if len(shape) == 2 else 0)
+        if name not in self._store:
+            self._store[name] = torch.empty(need, dtype=self.table.dtype, device=self.table.device)
+        return self._store[name][: self.edges * math.prod(shape)].view(self.edges, *shape)
+
+    def _once(self, name: str, make):
+        if name not in self._made:
+            self._made[name] = make()
+        return self._made[name]
+
+    def feature(self, name: str) -> tuple[Tensor, list[Tensor]]:
+        """A feature [edges, dim_in] and its blocks."""
+
+        def make():
+            x = self.empty(name, self.plan.dim_in)
+            return x, [_block(x, source) for source in self.plan.sources]
+
+        return self._once(name, make)
+
+    def message(self, name: str) -> tuple[Tensor, list[list[Tensor]]]:
+        """A message [edges, dim_out] and its strands, source by source."""
+
+        def make():
+            m = self.empty(name, self.plan.dim_out)
+            return m, [[_strand_of_message(m, s) for s in source.strands] for source in self.plan.sources]
+
+        return self._once(name, make)
+
+    def matrices(self, name: str, Y: Tensor) -> list[Tensor]:
+        """T(Y) of every source."""
+
+        def make():
+            T = self.empty(name, self.table.shape[1])
+            return T, [_matrices(T, source) for source in self.plan.sources]
+
+        T, views = self._once(name, make)
+        torch.mm(Y, self.table, out=T)
+        return views
+
+    def rows(self, name: str, i: int) -> tuple[Tensor, list[Tensor]]:
+        """Rows [edges, rows, channels] of source i and their strands; one memory serves all sources."""
+
+        def make():
+            source = self.plan.sources[i]
+            z = self.empty(name, source.rows, source.channels)
+            return z, [_strand_of_rows(z, s) for s in source.strands]
+
+        return self._once(f"{name}{i}", make)
+
+    def bmm(self, a: Tensor, b: Tensor, out: Tensor, add: bool = False) -> Tensor:
+        """a @ b into `out`, or added to it; tiny products as a sum of outer ones."""
+        k = a.shape[2]
+        if a.shape[1] * k * b.shape[2] >= _SMALL or k > 9 or a.device.type != "cpu":
+            return torch.baddbmm(out, a, b, out=out) if add else torch.bmm(a, b, out=out)
+        if not add:
+            torch.mul(a[:, :, :1], b[:, :1], out=out)
+        for n in range(0 if add else 1, k):
+            out.addcmul_(a[:, :, n : n + 1], b[:, n : n + 1])
+        return out
+
+    def weighted(self, name: str, i: int, G: list[Tensor], w: Tensor, part: slice) -> Tensor:
+        """G ⊙ w in the rows of source i."""
+        U, strands = self.rows(name, i)
+        for s, g, u in zip(self.plan.sources[i].strands, G, strands):
+            torch.mul(g, _strand_of_weight(w, s, part), out=u)
+        return U
+
+    def fill(self, message: list[Tensor], i: int, strands: list[Tensor], w: Tensor, part: slice, add: bool) -> None:
+        """w ⊙ z set into, or added to, the messages of source i."""
+        for s, z, m in zip(self.plan.sources[i].strands, strands, message):
+            if add:
+                m.addcmul_(z, _strand_of_weight(w, s, part))
+            else:
+                torch.mul(z, _strand_of_weight(w, s, part), out=m)
+
+    def weight_gradient(self, gw: Tensor, i: int, G: list[Tensor], strands: list[Tensor], part: slice) -> None:
+        """Set the weights of source i to Σ_m3 G ⊙ z; z is overwritten."""
+        for s, g, z in zip(self.plan.sources[i].strands, G, strands):
+            torch.sum(z.mul_(g), 1, keepdim=True, out=_strand_of_weight(gw, s, part))
+
+    def harmonics_gradient(self, gY: Tensor, i: int, block: Tensor, U: Tensor) -> None:
+        """Add the part of source i to the gradient by Y."""
+        source = self.plan.sources[i]
+        gT = self.bmm(block, U.mT, self.empty("gT", source.dim, source.rows))
+        gY.addmm_(gT.flatten(1), self.columns[i])
+
+
+def _steps(plan: EdgePlan, table: Tensor, Y: Tensor) -> Iterator[tuple[slice, _Work]]:
+    """The chunks, each with the working memory of its length."""
+    work, store = None, {}  # the last chunk may be shorter: other views, the same memory
+    for part in _parts(plan, Y):
+        if work is None or work.edges != part.stop - part.start:
+            work = _Work(plan, table, part.stop - part.start, store)
+        yield part, work
 
 
 def _value(plan: EdgePlan, table: Tensor, x: Tensor, Y: Tensor, w: Tensor, src: Tensor, dst: Tensor, n: int) -> Tensor:
     out = x.new_zeros(n, plan.dim_out)
-    for part in _chunks(plan, Y):
-        T, sender, weight = Y[part] @ table, x.index_select(0, src[part]), w[part]
-        message = torch.empty(len(T), plan.dim_out, dtype=x.dtype, device=x.device)
-        for source in plan.sources:
-            z = _bmm(_matrices(T, source).mT, _block(sender, source))
-            for s in source.strands:
-                torch.mul(_rows(z, s), _weight(weight, s), out=_message(message, s))
+    for part, work in _steps(plan, table, Y):
+        A, (sender, a), (message, m) = work.matrices("T", Y[part]), work.feature("x"), work.message("message")
+        torch.index_select(x, 0, src[part], out=sender)
+        for i in range(len(plan.sources)):
+            z, strands = work.rows("z", i)
+            work.bmm(A[i].mT, a[i], z)
+            work.fill(m[i], i, strands, w, part, False)
         out.index_add_(0, dst[part], message)
     return out
 
@@ -100,22 +210,28 @@ def _first(
 ) -> list[Tensor | None]:
     """Derivatives of ⟨g, out⟩ by x, Y and w, those that are needed."""
     need_x, need_Y, need_w = needs
-    gx = [x.new_zeros(len(x), s.dim * s.channels) for s in plan.sources] if need_x else None
+    gx = torch.zeros_like(x) if need_x else None
     gY, gw = torch.zeros_like(Y) if need_Y else None, torch.empty_like(w) if need_w else None
-    for part in _chunks(plan, Y):
-        T, sender, weight = Y[part] @ table, x.index_select(0, src[part]), w[part]
-        G = g.index_select(0, dst[part])
+    for part, work in _steps(plan, table, Y):
+        A, (sender, a), (received, G) = work.matrices("T", Y[part]), work.feature("x"), work.message("g")
+        torch.index_select(x, 0, src[part], out=sender)
+        torch.index_select(g, 0, dst[part], out=received)
         for i, source in enumerate(plan.sources):
-            matrices, block = _matrices(T, source), _block(sender, source)
             if need_w:
-                _weight_gradient(gw[part], source, G, _bmm(matrices.mT, block))
+                z, strands = work.rows("z", i)
+                work.bmm(A[i].mT, a[i], z)
+                work.weight_gradient(gw, i, G[i], strands, part)
             if need_x or need_Y:
-                U = _weighted(source, G, weight)
-            if need_x:
-                gx[i].index_add_(0, src[part], _bmm(matrices, U).flatten(1))
+                U = work.weighted("U", i, G[i], w, part)
             if need_Y:
-                gY[part].addmm_(torch.bmm(block, U.mT).flatten(1), _columns(table, source).T)
-    return [_spread(plan, x, gx) if need_x else None, gY, gw]
+                work.harmonics_gradient(gY[part], i, a[i], U)
+            if need_x:  # the gathered block is not needed any more: the gradient takes its place
+                a[i].copy_(work.bmm(A[i], U, work.empty("gx", source.dim, source.channels)))
+        if need_x:
+            for idle in plan.idle:
+                sender[:, idle] = 0
+            gx.index_add_(0, src[part], sender)
+    return [gx, gY, gw]
 
 
 def _second(
@@ -133,75 +249,42 @@ def _second(
     n: int,
 ) -> list[Tensor]:
     """Derivatives by g, x, Y and w of ⟨hx, ∂x⟩ + ⟨hY, ∂Y⟩ + ⟨hw, ∂w⟩, the ∂ being those of `_first`."""
-    gg, gY, gw = torch.zeros(n, plan.dim_out, dtype=x.dtype, device=x.device), torch.zeros_like(Y), torch.zeros_like(w)
-    gx = [x.new_zeros(len(x), s.dim * s.channels) for s in plan.sources]
-    for part in _chunks(plan, Y):
-        s_, d_ = src[part], dst[part]
-        T, sender, weight, G = Y[part] @ table, x.index_select(0, s_), w[part], g.index_select(0, d_)
-        HT = None if hY is None else hY[part] @ table
-        hsender = None if hx is None else hx.index_select(0, s_)
-        message = torch.zeros(len(T), plan.dim_out, dtype=x.dtype, device=x.device)
+    gg, gx, gY, gw = x.new_zeros(n, plan.dim_out), torch.zeros_like(x), torch.zeros_like(Y), torch.zeros_like(w)
+    for part, work in _steps(plan, table, Y):
+        A, (sender, a), (received, G) = work.matrices("T", Y[part]), work.feature("x"), work.message("g")
+        message, m = work.message("message")
+        torch.index_select(x, 0, src[part], out=sender)
+        torch.index_select(g, 0, dst[part], out=received)
+        turned, t = work.feature("turned")
+        turned.zero_()
+        if hY is not None:
+            B = work.matrices("hT", hY[part])
+        if hx is not None:
+            hsender, b = work.feature("hx")
+            torch.index_select(hx, 0, src[part], out=hsender)
         for i, source in enumerate(plan.sources):
-            matrices, block = _matrices(T, source), _block(sender, source)
-            hmatrices = None if HT is None else _matrices(HT, source)
-            hblock = None if hsender is None else _block(hsender, source)
-            change = None  # of z = Tᵀ x
-            if hblock is not None:
-                change = _bmm(matrices.mT, hblock)
-            if hmatrices is not None:
-                more = _bmm(hmatrices.mT, block)
-                change = more if change is None else change.add_(more)
-            z = None if hw is None else _bmm(matrices.mT, block)
-            for s in source.strands:
-                target = _message(message, s)
-                if change is not None:
-                    torch.mul(_rows(change, s), _weight(weight, s), out=target)
-                if z is not None:
-                    target.addcmul_(_rows(z, s), _weight(hw[part], s))
-            if change is not None:
-                _weight_gradient(gw[part], source, G, change)
-            columns = _columns(table, source).T
-            if hblock is not None or hmatrices is not None:
-                U = _weighted(source, G, weight)
-            if hmatrices is not None:
-                gx[i].index_add_(0, s_, _bmm(hmatrices, U).flatten(1))
-            if hblock is not None:
-                gY[part].addmm_(torch.bmm(hblock, U.mT).flatten(1), columns)
+            z, strands = work.rows("z", i)
+            change = work.empty("gx", source.dim, source.channels)
             if hw is not None:
-                V = _weighted(source, G, hw[part])
-                gx[i].index_add_(0, s_, _bmm(matrices, V).flatten(1))
-                gY[part].addmm_(torch.bmm(block, V.mT).flatten(1), columns)
-        gg.index_add_(0, d_, message)
-    return [gg, _spread(plan, x, gx), gY, gw]
-
-
-def _columns(table: Tensor, source: Source) -> Tensor:
-    return table[:, source.table : source.table + source.dim * source.rows]
-
-
-def _weighted(source: Source, G: Tensor, w: Tensor) -> Tensor:
-    """G ⊙ w in the rows of one input block, [e, rows, channels]."""
-    U = torch.empty(len(G), source.rows, source.channels, dtype=G.dtype, device=G.device)
-    for s in source.strands:
-        torch.mul(_message(G, s), _weight(w, s), out=_rows(U, s))
-    return U
-
-
-def _weight_gradient(gw: Tensor, source: Source, G: Tensor, z: Tensor) -> None:
-    """Fill the weights of one input block with Σ_m3 G ⊙ z."""
-    for s in source.strands:
-        target = gw[:, s.weight : s.weight + s.width]
-        target.copy_((_message(G, s) * _rows(z, s)).sum(1))
-
-
-def _spread(plan: EdgePlan, x: Tensor, blocks: list[Tensor]) -> Tensor:
-    """The gradient by x from those of its blocks; a block without a path has none."""
-    if sum(block.shape[1] for block in blocks) == plan.dim_in:
-        return torch.cat(blocks, 1)
-    out = torch.zeros_like(x)
-    for source, block in zip(plan.sources, blocks):
-        out[:, source.x : source.x + block.shape[1]] = block
-    return out
+                work.bmm(A[i].mT, a[i], z)
+                work.fill(m[i], i, strands, hw, part, False)
+                V = work.weighted("U", i, G[i], hw, part)
+                work.harmonics_gradient(gY[part], i, a[i], V)
+                t[i].add_(work.bmm(A[i], V, change))
+            if hx is None and hY is None:
+                continue
+            U = work.weighted("U", i, G[i], w, part)
+            if hx is not None:
+                work.bmm(A[i].mT, b[i], z)
+                work.harmonics_gradient(gY[part], i, b[i], U)
+            if hY is not None:
+                work.bmm(B[i].mT, a[i], z, add=hx is not None)
+                t[i].add_(work.bmm(B[i], U, change))
+            work.fill(m[i], i, strands, w, part, hw is not None)
+            work.weight_gradient(gw, i, G[i], strands, part)
+        gg.index_add_(0, dst[part], message)
+        gx.index_add_(0, src[part], turned)
+    return [gg, gx, gY, gw]
 
 
 class EdgeSum(torch.autograd.Function):

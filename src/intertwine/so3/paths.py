@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import sqrt
 from typing import NamedTuple
 
@@ -83,6 +84,7 @@ class Strand:
     """All paths from one input block to one output irrep: n of them, neighbours in rows, weights and output."""
 
     row: int  # first row among the rows (order m3, path) of the input block
+    rows: int  # (2 l3 + 1) · n
     dim: int  # 2 l3 + 1
     width: int  # n · channels: entries of one row of the output
     weight: int  # first flat weight
@@ -115,6 +117,20 @@ class EdgePlan:
     path_channels: tuple[int, ...]
     rep_out: Irreps
     table: np.ndarray  # [(lmax_edge+1)², columns], float64
+
+    @cached_property
+    def idle(self) -> tuple[slice, ...]:
+        """Entries of the input that no path reads."""
+        ends, start = [], 0
+        for source in self.sources:
+            ends.append(slice(start, source.x))
+            start = source.x + source.dim * source.channels
+        return tuple(s for s in (*ends, slice(start, self.dim_in)) if s.stop > s.start)
+
+    @cached_property
+    def widest(self) -> int:
+        """The most numbers that one step needs for one edge."""
+        return max(max(s.rows * s.channels, s.dim * s.rows, s.dim * s.channels) for s in self.sources)
 
     def weight_shape(self) -> tuple[int, ...]:
         """(paths, channels) where all input blocks have equal channels, else (numbers,)."""
@@ -159,7 +175,7 @@ def edge_plan(irreps_in: Irreps, lmax_edge: int, irreps_out: Irreps) -> EdgePlan
         for _, _, irrep, degrees in [entry for entry in found if entry[0] == i and entry[3]]:
             n = len(degrees)
             strands.append(
-                Strand(row, irrep.dim, n * c, weight, starts[irrep], filled[irrep], channels[irrep]),
+                Strand(row, irrep.dim * n, irrep.dim, n * c, weight, starts[irrep], filled[irrep], channels[irrep]),
             )
             B = np.zeros(((lmax_edge + 1) ** 2, a.dim, irrep.dim, n))
             for k, l2 in enumerate(degrees):

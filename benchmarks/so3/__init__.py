@@ -1,0 +1,1 @@
+"""Benchmarks of the rotation lane; each file is one table."""
