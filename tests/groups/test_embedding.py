@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from grids import distance, seeded, tensors
 
+from grids import distance, seeded, tensors
 from intertwine.groups import (
     SE,
     SL,
@@ -23,10 +23,26 @@ from intertwine.groups import (
 )
 
 STANDARD = [
-    *((S(3), S(3)), (S(3), S(5)), (A(3), A(5)), (A(4), S(4)), (Cyclic(5), A(5)), (Dihedral(4), S(6)), (S(2) * S(3), S(5))),
+    *(
+        (S(3), S(3)),
+        (S(3), S(5)),
+        (A(3), A(5)),
+        (A(4), S(4)),
+        (Cyclic(5), A(5)),
+        (Dihedral(4), S(6)),
+        (S(2) * S(3), S(5)),
+    ),
     *((Cyclic(3), Cyclic(6)), (Cyclic(3), Dihedral(6)), (Dihedral(2), Dihedral(6)), (Dihedral(1), Dihedral(3))),
     *((Cyclic(5), SO(2)), (Cyclic(5), O(2)), (Dihedral(2), O(2)), (Dihedral(5), O(2)), (S(3), O(3)), (A(3), SO(3))),
-    *((SO(3), O(3)), (SO(2), SO(3)), (O(1), O(3)), (O(2) * O(1), O(3)), (SO(3), SL(3)), (SL(3), GLPlus(3)), (Sp(4), SL(4))),
+    *(
+        (SO(3), O(3)),
+        (SO(2), SO(3)),
+        (O(1), O(3)),
+        (O(2) * O(1), O(3)),
+        (SO(3), SL(3)),
+        (SL(3), GLPlus(3)),
+        (Sp(4), SL(4)),
+    ),
     *((Lorentz(1, 3, "restricted"), Lorentz(1, 3)), (SO(3), Lorentz(1, 3, "restricted")), (O(3), Lorentz(1, 3))),
     *((SE(3), E(3)), (O(3), E(3)), (SO(2), SE(3)), (SE(2), GLPlus(3)), (S(3), E(3)), (SO(1), O(1)), (Trivial(), S(3))),
     *((Trivial(), S(3) * O(2)), (S(3), S(3) * SO(3)), (SO(3), S(3) * SO(3)), (Trivial(2), SE(2))),
@@ -93,7 +109,14 @@ NONE = [
     *((S(4), S(3)), (S(3), A(3)), (S(3), A(5)), (Cyclic(4), A(4)), (Cyclic(4), Cyclic(6)), (Dihedral(3), Cyclic(6))),
     *((Dihedral(2), S(4)), (Dihedral(3), SO(2)), (Cyclic(4), O(3)), (O(3), SO(3)), (O(3), GLPlus(3)), (S(3), SO(3))),
     *((Lorentz(1, 3), Lorentz(1, 3, "proper")), (Lorentz(1, 3), O(4)), (E(2), SE(2)), (E(2), O(3)), (SE(2), SE(3))),
-    *((S(2), S(2) * S(2)), (O(2), S(3) * SO(3)), (O(2) * O(2), O(3)), (SO(3), S(9)), (GLPlus(2), SL(2)), (SO(4), Lorentz(1, 3))),
+    *(
+        (S(2), S(2) * S(2)),
+        (O(2), S(3) * SO(3)),
+        (O(2) * O(2), O(3)),
+        (SO(3), S(9)),
+        (GLPlus(2), SL(2)),
+        (SO(4), Lorentz(1, 3)),
+    ),
 ]
 
 
@@ -150,7 +173,7 @@ def test_differentials_reach_into_products():
     ],
 )
 def test_functions_that_are_no_homomorphisms_are_refused(function):
-    with pytest.raises(ValueError, match="embed: the function .* O\\(2\\)"):
+    with pytest.raises(ValueError, match=r"embed: the function .* O\(2\)"):
         embedding(O(2), O(2), function)
 
 

@@ -4,9 +4,9 @@ import math
 
 import pytest
 import torch
-from grids import seeded
 from scipy.stats import chi2
 
+from grids import seeded
 from intertwine.groups import A, Cyclic, Dihedral, O, S, Trivial
 from intertwine.groups.finite import parity, permutation_matrix
 

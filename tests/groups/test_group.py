@@ -4,10 +4,10 @@ import math
 
 import pytest
 import torch
-from grids import FINITE, GROUPS, LIE, distance, exp, seeded, tensors
 from hypothesis import given
 from hypothesis import strategies as st
 
+from grids import FINITE, GROUPS, LIE, distance, exp, seeded, tensors
 from intertwine.groups import SE, SL, SO, A, Cyclic, Dihedral, E, GLPlus, Group, Lorentz, O, S, Sp, Trivial
 
 every = pytest.mark.parametrize("group", GROUPS, ids=str)
@@ -55,7 +55,9 @@ def test_generators_and_flows_belong_to_the_group(group):
     for part in tensors(algebra):
         assert part.dtype == torch.float64
     if not group.is_finite:
-        assert group.contains(exp(group, tuple(0.5 * X for X in algebra) if isinstance(algebra, tuple) else 0.5 * algebra))
+        assert group.contains(
+            exp(group, tuple(0.5 * X for X in algebra) if isinstance(algebra, tuple) else 0.5 * algebra)
+        )
     assert group.algebra_matrix(algebra).shape[1:] == (group.dim_V, group.dim_V)
 
 

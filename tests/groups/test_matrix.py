@@ -4,8 +4,8 @@ import math
 
 import pytest
 import torch
-from grids import seeded
 
+from grids import seeded
 from intertwine.groups import SE, SO, E, O
 
 

@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from grids import seeded
 
+from grids import seeded
 from intertwine.groups import SL, GLPlus, Lorentz, Sp
 
 
@@ -42,7 +42,12 @@ def test_determinants():
 def test_membership_of_linear_groups():
     flip = torch.diag(torch.tensor([-1.0, 1.0]))
     double = 2 * torch.eye(2)
-    assert [GLPlus(2).contains(g) for g in (torch.eye(2), double, flip, torch.zeros(2, 2))] == [True, True, False, False]
+    assert [GLPlus(2).contains(g) for g in (torch.eye(2), double, flip, torch.zeros(2, 2))] == [
+        True,
+        True,
+        False,
+        False,
+    ]
     assert [SL(2).contains(g) for g in (torch.eye(2), double, flip)] == [True, False, False]
     assert not SL(3).contains(torch.eye(2))
 
@@ -82,7 +87,7 @@ def test_generators_reflect_one_axis_of_each_kind():
 
 
 def test_lorentz_refuses_what_it_does_not_know():
-    with pytest.raises(ValueError, match="component must be one of .* got 'improper'"):
+    with pytest.raises(ValueError, match=r"component must be one of .* got 'improper'"):
         Lorentz(1, 3, "improper")
     with pytest.raises(ValueError, match="n must be an integer of at least 1, got 0"):
         Lorentz(0, 3)

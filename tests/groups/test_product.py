@@ -2,8 +2,8 @@
 
 import pytest
 import torch
-from grids import distance, seeded
 
+from grids import distance, seeded
 from intertwine.groups import SO, DirectProduct, E, O, S, Trivial
 from intertwine.groups.product import parts, product
 

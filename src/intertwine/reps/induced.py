@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..groups import Embedding, Group, embedding
 from ..groups.finite import permutation_matrix
-from ..groups.group import Element
+from ..groups.group import Element, listable
 from ..groups.matrix import LinearGroup
 from .factor import Factor
 from .product import Product
@@ -53,6 +53,7 @@ class Restricted(Factor):
 
     @property
     def group(self) -> Group:
+        """The smaller group."""
         return self.embed.source
 
     @property
@@ -109,6 +110,7 @@ class Induced(Factor):
 
     @property
     def group(self) -> Group:
+        """The larger group."""
         return self.embed.target
 
     @property
@@ -200,6 +202,7 @@ def _algebra_dim(group: Group) -> int:
 class _FiniteCosets(Cosets):
     def __init__(self, embed: Embedding):
         H, G = embed.source, embed.target
+        listable(G)
         images = embed(H.elements())
         if len(G.index(images).unique()) < H.order:
             raise ValueError(f"induce: {embed} sends several elements to one, so the image is not {H}")

@@ -34,7 +34,7 @@ TOKENS = r"""
   | (?P<int>\d+\b)
   | (?P<name>[A-Za-z_]\w*)
   | (?P<text>'[^']*' | "[^"]*")
-  | (?P<symbol>\*\*|\.dual\b|[-+*^'()\[\]:,])
+  | (?P<symbol>\*\*|\.dual\b|[-+*^()\[\]:,])
 """
 
 Make = Callable[[Group], Rep]  # a piece of text means something once its group is known
