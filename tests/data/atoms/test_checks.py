@@ -19,8 +19,8 @@ def shaken(count=30, seed=0, sigma=0.03):
         atoms = molecule("CH3CH2OH")
         step = sigma * rng.standard_normal((9, 3))
         atoms.positions += step
-        forces = -3.0 * (step - step.mean(0))
-        atoms.calc = SinglePointCalculator(atoms, energy=-4209.0 + 1.5 * float((step**2).sum()), forces=forces)
+        forces = -30.0 * (step - step.mean(0))
+        atoms.calc = SinglePointCalculator(atoms, energy=-4209.0 + 15.0 * float((step**2).sum()), forces=forces)
         images.append(atoms)
     return images
 

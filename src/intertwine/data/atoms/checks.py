@@ -12,6 +12,7 @@ from .graph import AtomicGraph
 from .neighbors import neighbor_list
 from .shifts import composition, least_squares
 from .species import atomic_numbers, species_defects, symbol
+from .units import suspect_units
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,7 @@ class Checks:
     energy_sigmas: float | None = 10.0
     net_force: float | None = 1e-3
     duplicates: bool = True
+    units: bool = True
     max_edges: int = 50_000_000
 
     def __post_init__(self):
@@ -154,6 +156,8 @@ def check_set(graphs: Sequence[AtomicGraph], checks: Checks = DEFAULT_CHECKS) ->
                 found.append(_soft("net force", f"the forces sum to {net:.2g} eV/Å, not zero", i, graph))
     if checks.energy_sigmas is not None:
         found += _outliers(graphs, checks.energy_sigmas)
+    if checks.units:
+        found += suspect_units(graphs)
     if checks.duplicates:
         seen: dict[bytes, int] = {}
         for i, graph in enumerate(graphs):

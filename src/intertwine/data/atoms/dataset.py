@@ -16,6 +16,7 @@ from .errors import DataError, DataWarning, Defect, ReadReport
 from .graph import AtomicGraph, cast, connect, from_ase, to_ase
 from .keys import DEFAULT_KEYS, Keys, available
 from .species import symbol
+from .units import Units
 
 
 @dataclass(frozen=True)
@@ -73,11 +74,13 @@ class AtomicDataset(Dataset):
         cutoff: float | None = None,
         dtype: torch.dtype = torch.float64,
         keys: Keys = DEFAULT_KEYS,
+        units: Units | None = None,
         on_bad: str = "raise",
         checks: Checks = DEFAULT_CHECKS,
     ) -> "AtomicDataset":
         """The same checks as `read`, for structures that are already ase.Atoms. Raises DataError as `read` does."""
-        dataset = assemble([("", i, atoms) for i, atoms in enumerate(images)], keys=keys, on_bad=on_bad, checks=checks)
+        frames = [("", i, atoms) for i, atoms in enumerate(images)]
+        dataset = assemble(frames, keys=keys, units=units, on_bad=on_bad, checks=checks)
         return dataset.with_cutoff(cutoff, dtype=dtype)
 
     def __len__(self) -> int:
@@ -181,7 +184,9 @@ class AtomicDataset(Dataset):
         return f"AtomicDataset({len(self)} structures, {', '.join(map(symbol, self.species))}, {edges})"
 
 
-def assemble(frames: Sequence[tuple[str, int, object]], *, keys: Keys, on_bad: str, checks: Checks) -> AtomicDataset:
+def assemble(
+    frames: Sequence[tuple[str, int, object]], *, keys: Keys, units: Units | None, on_bad: str, checks: Checks
+) -> AtomicDataset:
     """Turn (path, number, ase.Atoms or DataError) into a checked dataset; the common end of all readers."""
     report = ReadReport(paths=tuple(dict.fromkeys(path for path, _, _ in frames if path)), read=len(frames))
     kept: list[AtomicGraph] = []
@@ -189,7 +194,7 @@ def assemble(frames: Sequence[tuple[str, int, object]], *, keys: Keys, on_bad: s
     isolated: dict[int, float] = {}
     example = None
     for path, number, atoms in frames:
-        graph, defects = _graph(atoms, keys, checks, number)
+        graph, defects = _graph(atoms, keys, units, checks, number)
         defects = [replace(defect, frame=number, path=path or None) for defect in defects]
         report.defects += defects
         fatal = [defect for defect in defects if defect.fatal]
@@ -213,14 +218,16 @@ def assemble(frames: Sequence[tuple[str, int, object]], *, keys: Keys, on_bad: s
     return AtomicDataset(kept, isolated=isolated, report=report)
 
 
-def _graph(atoms, keys: Keys, checks: Checks, number: int) -> tuple[AtomicGraph | None, list[Defect]]:
+def _graph(
+    atoms, keys: Keys, units: Units | None, checks: Checks, number: int
+) -> tuple[AtomicGraph | None, list[Defect]]:
     """The graph of one frame with all that is wrong with it; None when there is no graph to be had."""
     try:
         if isinstance(atoms, DataError):
             raise atoms
         if not len(atoms):
             raise DataError("the structure has no atoms", fix="remove the frame")
-        graph = from_ase(atoms, cutoff=None, keys=keys, frame=number)
+        graph = from_ase(atoms, cutoff=None, keys=keys, units=units, frame=number)
     except DataError as error:
         return None, [Defect("unreadable", error.problem, error.fix)]
     return graph, check_structure(graph, checks)
@@ -262,8 +269,9 @@ def _warn(report: ReadReport, on_bad: str) -> None:
             soft.setdefault(defect.kind, []).append(defect)
     where = ", ".join(report.paths) or "structures"
     for kind, defects in soft.items():
-        frames = ", ".join(str(d.frame) for d in defects[:5]) + (", ..." if len(defects) > 5 else "")
-        message = f"{where}: {kind} in {len(defects)} of {report.read} frames ({frames}); first: {defects[0].problem}"
+        first, frames = defects[0].problem, [str(d.frame) for d in defects if d.frame is not None]
+        named = f" in {len(frames)} of {report.read} frames ({', '.join(frames[:5] + ['...'] * (len(frames) > 5))})"
+        message = f"{where}: {kind}{named}; first: {first}" if frames else f"{where}: {kind}: {first}"
         warnings.warn(message, DataWarning, stacklevel=4)
     fatal = [defect for defect in report.defects if defect.fatal]
     if fatal:

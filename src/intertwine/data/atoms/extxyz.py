@@ -17,6 +17,7 @@ from .dataset import AtomicDataset, assemble
 from .errors import DataError
 from .graph import AtomicGraph, to_ase
 from .keys import DEFAULT_KEYS, Keys
+from .units import Units
 
 _SIX = re.compile(r"""\b(stress|virial)\s*=\s*["'{\[]([^"'}\]]*)["'}\]]""")
 
@@ -26,6 +27,7 @@ def read(
     *,
     index: int | str | slice = ":",
     keys: Keys = DEFAULT_KEYS,
+    units: Units | None = None,
     on_bad: str = "raise",
     checks: Checks = DEFAULT_CHECKS,
     cutoff: float | None = None,
@@ -35,7 +37,8 @@ def read(
 
     path: extended XYZ (also .xyz.gz and the like), or any format that ASE reads. index: frames as in ASE, such as
     "::10". Isolated atoms (one atom in an open box, or `config_type` containing "isolated") are set aside in
-    `.isolated`. cutoff: Å, for the neighbour lists; without one, call `.with_cutoff` later.
+    `.isolated`. units: of the file, where they are not eV and Å. cutoff: Å, for the neighbour lists; without one, call
+    `.with_cutoff` later.
     on_bad: "raise" a DataError at the first defect, "drop" bad frames and count them, or "report": keep what can be
     kept and list everything in `.report`. Suspicious but usable frames give one DataWarning per kind.
     Raises DataError naming file, frame and fix; FileNotFoundError for a missing file.
@@ -51,7 +54,7 @@ def read(
         frames += [(str(one), number, atoms) for number, atoms in _select(one, index)]
         if len(frames) == before:
             raise DataError(f"no frames at index {index!r}", path=one, fix="the file is empty, or index selects none")
-    dataset = assemble(frames, keys=keys, on_bad=on_bad, checks=checks)
+    dataset = assemble(frames, keys=keys, units=units, on_bad=on_bad, checks=checks)
     if dtype != torch.float64 or cutoff is not None:
         dataset = dataset.with_cutoff(cutoff, dtype=dtype)
     return dataset

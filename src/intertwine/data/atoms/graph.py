@@ -11,6 +11,7 @@ from torch import Tensor
 from ...extras import require
 from .keys import DEFAULT_KEYS, Keys, labels
 from .neighbors import neighbor_list
+from .units import Units
 
 with warnings.catch_warnings():  # torch_geometric 2.8 scripts a class at import, which torch 2.13 calls deprecated
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -131,18 +132,21 @@ def from_ase(
     cutoff: float | None,
     dtype: torch.dtype = torch.float64,
     keys: Keys = DEFAULT_KEYS,
+    units: Units | None = None,
     max_neighbors: int | None = None,
     frame: int = -1,
 ) -> AtomicGraph:
     """AtomicGraph of an ase.Atoms, with edges up to `cutoff` (Å; None: without edges) and the labels under `keys`.
 
     The box of a structure that is periodic in no direction is dropped (cell = 0). Edges are found in float64, whatever
-    `dtype`. Raises DataError for labels of the wrong shape, ValueError for a cutoff that is not positive.
+    `dtype`. units: those of the ase.Atoms where they are not eV and Å.
+    Raises DataError for labels of the wrong shape, ValueError for a cutoff that is not positive.
     """
-    found = labels(atoms, keys)
-    cell = np.asarray(atoms.cell, dtype=np.float64) if atoms.pbc.any() else np.zeros((3, 3))
+    found = labels(atoms, keys, units)
+    length = 1.0 if units is None else units.factors()["length"]
+    cell = length * np.asarray(atoms.cell, dtype=np.float64) if atoms.pbc.any() else np.zeros((3, 3))
     graph = AtomicGraph(
-        torch.tensor(atoms.positions, dtype=torch.float64),
+        torch.tensor(length * atoms.positions, dtype=torch.float64),
         torch.tensor(atoms.numbers, dtype=torch.int64),
         torch.tensor(cell),
         torch.tensor(np.asarray(atoms.pbc, dtype=bool)),

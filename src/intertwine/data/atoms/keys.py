@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from .errors import DataError
+from .units import Units
 
 
 @dataclass(frozen=True)
@@ -61,11 +62,12 @@ def available(atoms) -> str:
     return "; ".join(f"{place}: {', '.join(names) or 'none'}" for place, names in places.items())
 
 
-def labels(atoms, keys: Keys) -> Labels:
-    """Read the labels of an ase.Atoms under the names in `keys`.
+def labels(atoms, keys: Keys, units: Units | None = None) -> Labels:
+    """Read the labels of an ase.Atoms under the names in `keys`, in eV and Å; `units` are those of the atoms.
 
     Raises DataError when a label is not a number, or has the wrong number of entries.
     """
+    scale = (units or Units()).factors()
     energy = _scalar(atoms, keys.energy, "energy")
     forces = find(atoms, keys.forces)
     if forces is not None:
@@ -79,9 +81,9 @@ def labels(atoms, keys: Keys) -> Labels:
     if weight is not None and weight < 0:
         raise DataError(f"the weight under {keys.weight!r} is {weight}", fix="weights must not be negative")
     return Labels(
-        energy=energy,
-        forces=forces,
-        stress=_stress(atoms, keys),
+        energy=None if energy is None else energy * scale["energy"],
+        forces=None if forces is None else forces * scale["forces"],
+        stress=_stress(atoms, keys, scale),
         weight=1.0 if weight is None else weight,
         config_type="default" if config is None else str(config),
         charge=_scalar(atoms, keys.charge, "charge"),
@@ -107,7 +109,7 @@ def _scalar(atoms, key: str | None, label: str) -> float | None:
     return float(value.reshape(()))
 
 
-def _stress(atoms, keys: Keys) -> np.ndarray | None:
+def _stress(atoms, keys: Keys, scale: dict[str, float]) -> np.ndarray | None:
     """Stress [3, 3] in ASE's sign; None without a box that is periodic in all directions."""
     for key, label in ((keys.stress, "stress"), (keys.virial, "virial")):
         value = find(atoms, key)
@@ -122,5 +124,7 @@ def _stress(atoms, keys: Keys) -> np.ndarray | None:
         if np.abs(value - value.T).max() > 1e-3 * max(np.abs(value).max(), 1e-6):
             raise DataError(f"the {label} under {key!r} is not symmetric", fix="6 numbers are xx, yy, zz, yz, xz, xy")
         value = (value + value.T) / 2
-        return value if label == "stress" else -value / max(atoms.cell.volume, 1e-300)
+        if label == "stress":
+            return value * scale["stress"]
+        return -value * scale["energy"] / max(atoms.cell.volume * scale["length"] ** 3, 1e-300)
     return None
