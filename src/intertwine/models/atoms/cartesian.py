@@ -88,17 +88,19 @@ class Cartesian(nn.Module):
         shared = {k: network.config[k] for k in ("layers", "n_bessel", "p", "readout", "avg_num_neighbors")}
         target = sum(p.numel() for p in network.parameters())
 
-        def count(hidden: int) -> int:
-            c, layers = hidden // 2 or 1, shared["layers"]
+        def count(hidden: int, c: int) -> int:
+            layers = shared["layers"]
             per_layer = 2 * c * hidden + (shared["n_bessel"] + 3) * hidden + hidden + hidden**2 + hidden * c
             return len(species) * c + layers * per_layer + (c + 1) * shared["readout"]
 
-        hidden = min(range(1, 4096), key=lambda width: abs(count(width) - target))
-        if abs(count(hidden) - target) > 0.02 * target:
-            raise ValueError(f"Cartesian: no width gives {target} parameters to 2 %; the nearest has {count(hidden)}")
-        return cls(
-            species, cutoff=network.cutoff, channels=hidden // 2 or 1, hidden=hidden, generator=generator, **shared
-        )
+        # about half as many channels as hidden units; the channels then take up the rest
+        hidden = min(range(1, 4096), key=lambda width: abs(count(width, width // 2 or 1) - target))
+        channels = min(range(1, hidden + 1), key=lambda c: abs(count(hidden, c) - target))
+        if abs(count(hidden, channels) - target) > 0.02 * target:
+            raise ValueError(
+                f"Cartesian: no width gives {target} parameters to 2 %; the nearest has {count(hidden, channels)}"
+            )
+        return cls(species, cutoff=network.cutoff, channels=channels, hidden=hidden, generator=generator, **shared)
 
 
 class _Init:
