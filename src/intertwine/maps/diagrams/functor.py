@@ -1,5 +1,6 @@
 """The functor from diagrams to tensors: the dense matrix of one diagram, exact integers, for tests and small bases."""
 
+import itertools
 from functools import lru_cache
 
 import numpy as np
@@ -30,7 +31,7 @@ def functor(diagram: Diagram, group: Group) -> np.ndarray:
     delta = np.eye(n, dtype=np.int64)
     out = np.ones((n,) * m, dtype=np.int64)
     for block in diagram.blocks:
-        for a, b in zip(block, block[1:]):
+        for a, b in itertools.pairwise(block):
             form = delta
             if not diagram.is_partition and b < diagram.l:
                 form = above

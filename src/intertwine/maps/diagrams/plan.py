@@ -1,0 +1,271 @@
+"""All diagrams of a layer at once: contract, one matrix product for each through-rank, permute, broadcast.
+
+No tensor is larger than input or output times the bijections of one product, never n^(l+k). The functions here are
+plain tensor code; `apply` gives them derivatives. Source: arXiv:2304.14165, section 4, shared over all diagrams.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from .lattice import accumulation_dtype
+from .layout import Layout, Meeting
+
+MAX_STACK_BYTES = 256 * 2**20  # stacks of permuted copies above this are made one at a time
+
+
+@dataclass(frozen=True)
+class Book:
+    """Where the weights of one block go: `cells` indexes the basis (N: no diagram) in the order of the products, `back`
+    finds each basis map among the cells; positions among the plan's constants, -1 for no signs."""
+
+    cells: int
+    back: int
+    signs: int
+    padded: bool
+    spans: tuple[tuple[int, int, int], ...]  # (meeting, start, stop) in cells
+
+
+class LayerPlan:
+    """How one layer is computed. Terms are [batch, n, .., n, channels], weights [N, c_in, c_out] for every block.
+
+    `keys` lists the blocks (output term, input term) in the order of the weights. `arrays` are constants that whoever
+    runs the plan passes back as tensors.
+    """
+
+    def __init__(self, layout: Layout, c_in: tuple[int, ...], c_out: tuple[int, ...], max_stack_bytes: int = 0):
+        self.layout, self.c_in, self.c_out = layout, c_in, c_out
+        self.n = layout.calculus.n
+        self.keys = tuple(layout.signs)
+        self.meetings = layout.meetings
+        self.max_stack_bytes = max_stack_bytes or MAX_STACK_BYTES
+        self.arrays: list[np.ndarray] = list(layout.constants)
+        self.books = tuple(self._book(key) for key in self.keys)
+
+    def _book(self, key: tuple[int, int]) -> Book:
+        found, spans, start = [], [], 0
+        for index, meeting in enumerate(self.meetings):
+            if key in meeting.cells:
+                cells = meeting.cells[key].reshape(-1)
+                found.append(cells)
+                spans.append((index, start, start + len(cells)))
+                start += len(cells)
+        cells, signs = np.concatenate(found), self.layout.signs[key]
+        back = np.argsort(cells, kind="stable")[: len(signs)]
+        self.arrays += [cells, back]
+        place = len(self.arrays) - 2
+        signed = bool((signs != 1).any())
+        if signed:
+            self.arrays.append(signs[:, None, None])
+        return Book(place, place + 1, len(self.arrays) - 1 if signed else -1, len(cells) > len(signs), tuple(spans))
+
+    # --- weights
+
+    def _by_meeting(self, weights: list[Tensor], constants: list[Tensor]) -> dict[tuple[int, tuple[int, int]], Tensor]:
+        """Weights of every block in the order of the products, cut into one piece for each."""
+        pieces = {}
+        for key, book, w in zip(self.keys, self.books, weights):
+            if book.signs >= 0:
+                w = w * constants[book.signs].to(w.dtype)
+            if book.padded:
+                w = torch.cat([w, w.new_zeros(1, *w.shape[1:])])
+            w = w.index_select(0, constants[book.cells])
+            for meeting, start, stop in book.spans:
+                pieces[meeting, key] = w[start:stop]
+        return pieces
+
+    def _matrix(self, index: int, pieces: dict, orders_first: bool) -> Tensor:
+        """The weight matrix of a product: [orders, a·c_in, b·c_out], or [a·c_in, orders, b·c_out]."""
+        meeting, like = self.meetings[index], next(iter(pieces.values()))
+        rows = []
+        for i, a in meeting.ins:
+            columns = []
+            for o, b in meeting.outs:
+                sizes = a, len(meeting.orders), b, self.c_in[i], self.c_out[o]
+                w = pieces.get((index, (o, i)))
+                w = like.new_zeros(sizes) if w is None else w.view(sizes)
+                w = w.permute(1, 0, 3, 2, 4) if orders_first else w.permute(0, 3, 1, 2, 4)
+                columns.append(w.flatten(3).flatten(1, 2) if orders_first else w.flatten(3).flatten(0, 1))
+            rows.append(_joined(columns, 2))
+        return _joined(rows, 1 if orders_first else 0)
+
+    def _unpack(self, grads: list[Tensor], constants: list[Tensor]) -> list[Tensor]:
+        """Gradients of the weights from those of the product matrices [a·c_in, orders, b·c_out]."""
+        out = []
+        for (o, i), book in zip(self.keys, self.books):
+            pieces = []
+            for index, _, _ in book.spans:
+                meeting = self.meetings[index]
+                row, a = _place(meeting.ins, i, self.c_in)
+                column, b = _place(meeting.outs, o, self.c_out)
+                c_in, c_out = self.c_in[i], self.c_out[o]
+                g = grads[index][row : row + a * c_in, :, column : column + b * c_out]
+                g = g.unflatten(2, (b, c_out)).unflatten(0, (a, c_in)).permute(0, 2, 3, 1, 4)
+                pieces.append(g.reshape(-1, c_in, c_out))
+            g = _joined(pieces, 0).index_select(0, constants[book.back])
+            out.append(g * constants[book.signs].to(g.dtype) if book.signs >= 0 else g)
+        return out
+
+    # --- the layer and its derivative
+
+    def forward(self, terms: list[Tensor], weights: list[Tensor], constants: list[Tensor]) -> list[Tensor]:
+        """Output terms [batch, n, .., n, c_out] of input terms and weights."""
+        stacks = [lattice.down(x, constants) for lattice, x in zip(self.layout.ins, terms)]
+        pieces = self._by_meeting(weights, constants)
+        made: list[dict] = [{} for _ in self.c_out]
+        for index, meeting in enumerate(self.meetings):
+            X = self._gathered(meeting, meeting.ins, stacks, terms[0].dtype)
+            Y = self._product(meeting, X, index, pieces)
+            self._spread(meeting, meeting.outs, self.c_out, Y, made)
+        return self._up(self.layout.outs, made, self.c_out, terms[0], constants)
+
+    def backward(
+        self,
+        terms: list[Tensor],
+        weights: list[Tensor],
+        grads: list[Tensor],
+        constants: list[Tensor],
+        need_terms: bool = True,
+        need_weights: bool = True,
+    ) -> tuple[list[Tensor] | None, list[Tensor] | None]:
+        """Gradients of <grads, forward(terms, weights)> for the terms and for the weights."""
+        above = [lattice.down(g, constants) for lattice, g in zip(self.layout.outs, grads)]
+        below = [lattice.down(x, constants) for lattice, x in zip(self.layout.ins, terms)] if need_weights else []
+        pieces = self._by_meeting(weights, constants) if need_terms else {}
+        made: list[dict] = [{} for _ in self.c_in]
+        found = []
+        for index, meeting in enumerate(self.meetings):
+            G = self._gathered(meeting, meeting.outs, above, grads[0].dtype)
+            X = self._gathered(meeting, meeting.ins, below, grads[0].dtype) if need_weights else None
+            W = self._matrix(index, pieces, False) if need_terms else None
+            Z, gW = self._transposed(meeting, X, G, W)
+            found.append(gW)
+            if need_terms:
+                self._spread(meeting, meeting.ins, self.c_in, Z, made)
+        return (
+            self._up(self.layout.ins, made, self.c_in, grads[0], constants) if need_terms else None,
+            self._unpack(found, constants) if need_weights else None,
+        )
+
+    def _gathered(self, meeting: Meeting, sides, stacks: list[dict], dtype: torch.dtype) -> Tensor:
+        return _joined([stacks[t][meeting.level].to(dtype) for t, _ in sides], -1)
+
+    def _spread(self, meeting: Meeting, sides, channels, Y: Tensor, made: list[dict]) -> None:
+        """Hand the columns of a product to the terms they belong to."""
+        Y, start = Y.to(accumulation_dtype(Y.dtype)), 0
+        for t, slots in sides:
+            width = slots * channels[t]
+            made[t][meeting.level] = Y[..., start : start + width] if len(sides) > 1 else Y
+            start += width
+
+    def _up(self, lattices, made: list[dict], channels, like: Tensor, constants: list[Tensor]) -> list[Tensor]:
+        out = []
+        for lattice, stacks, c in zip(lattices, made, channels):
+            y = lattice.up(stacks, c, constants)
+            if y is None:
+                y = like.new_zeros(like.shape[0], *(self.n,) * sum(lattice.root[1:]), c)
+            out.append(y.to(like.dtype))
+        return out
+
+    # --- one product with its bijections, on whichever side is narrower
+
+    def _product(self, meeting: Meeting, X: Tensor, index: int, pieces: dict) -> Tensor:
+        """Σ over bijections of (X permuted) W."""
+        sizes, orders = X.shape[:-1], meeting.orders
+        W = self._matrix(index, pieces, True)
+        P, A, B = W.shape
+        if P == 1:
+            return (_permuted(X, orders[0]).reshape(-1, A) @ W[0]).view(*sizes, B)
+        if P * X.numel() * X.element_size() > self.max_stack_bytes:
+            Y = None
+            for order, w in zip(orders, W):
+                term = _permuted(X, order).reshape(-1, A)
+                Y = term @ w if Y is None else Y.addmm_(term, w)
+            return Y.view(*sizes, B)
+        if A <= B:
+            stacked = torch.cat([_permuted(X, order) for order in orders], -1)
+            return (stacked.view(-1, P * A) @ W.view(P * A, B)).view(*sizes, B)
+        mixed = (X.reshape(-1, A) @ W.transpose(0, 1).reshape(A, P * B)).view(*sizes, P, B)
+        return _sum_permuted(mixed, orders)
+
+    def _transposed(
+        self, meeting: Meeting, X: Tensor | None, G: Tensor, W: Tensor | None
+    ) -> tuple[Tensor | None, Tensor | None]:
+        """Gradients for X (if W is given) and for W as [A, P, B] (if X is given), from the output's G."""
+        sizes, P, B = G.shape[:-1], len(meeting.orders), G.shape[-1]
+        A = W.shape[0] if W is not None else X.shape[-1]
+        back = [_inverse(order, G.ndim - 2) for order in meeting.orders]
+        rows = None if X is None else X.reshape(-1, A)
+        if P * G.numel() * G.element_size() > self.max_stack_bytes:
+            Z, parts = None, []
+            for p, order in enumerate(back):
+                g = _permuted(G, order).reshape(-1, B)
+                if W is not None:
+                    Z = g @ W[:, p].T if Z is None else Z.addmm_(g, W[:, p].T)
+                if rows is not None:
+                    parts.append(rows.T @ g)
+            return None if Z is None else Z.view(*sizes, A), torch.stack(parts, 1) if parts else None
+        if P == 1:
+            stacked = _permuted(G, back[0]).reshape(-1, B)
+        elif B <= 2 * A:
+            stacked = torch.cat([_permuted(G, order) for order in back], -1).view(-1, P * B)
+        else:
+            Z = gW = None
+            if W is not None:
+                mixed = (G.reshape(-1, B) @ W.permute(2, 1, 0).reshape(B, P * A)).view(*sizes, P, A)
+                Z = _sum_permuted(mixed, back)
+            if X is not None:
+                turned = torch.cat([_permuted(X, order) for order in meeting.orders], -1).view(-1, P * A)
+                gW = (turned.T @ G.reshape(-1, B)).view(P, A, B).transpose(0, 1)
+            return Z, gW
+        Z = None if W is None else (stacked @ W.reshape(A, P * B).T).view(*sizes, A)
+        return Z, None if rows is None else (rows.T @ stacked).view(A, P, B)
+
+    def flops(self) -> int:
+        """Multiplications and additions for one sample: products, and one addition for each entry a contraction reads
+        or a broadcast writes."""
+        total = 0
+        for meeting in self.meetings:
+            rows = sum(slots * self.c_in[i] for i, slots in meeting.ins)
+            columns = sum(slots * self.c_out[o] for o, slots in meeting.outs)
+            total += 2 * self.n**meeting.axes * len(meeting.orders) * rows * columns
+        for lattices, channels in ((self.layout.ins, self.c_in), (self.layout.outs, self.c_out)):
+            for lattice, c in zip(lattices, channels):
+                total += lattice.entries() * c
+        return total
+
+
+def _joined(parts: list[Tensor], axis: int) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(parts, axis)
+
+
+def _permuted(X: Tensor, order: tuple[int, ...]) -> Tensor:
+    """Axis i of the result is axis order[i] of X; axes after those of the order stay."""
+    if order == tuple(range(len(order))):
+        return X
+    return X.permute(0, *(1 + axis for axis in order), *range(1 + len(order), X.ndim))
+
+
+def _inverse(order: tuple[int, ...], axes: int) -> tuple[int, ...]:
+    return tuple(sorted(range(len(order)), key=order.__getitem__))
+
+
+def _sum_permuted(mixed: Tensor, orders) -> Tensor:
+    """Σ_p of the slices mixed[.., p, :], each with its own order of axes."""
+    slices = [_permuted(mixed[..., p, :], order) for p, order in enumerate(orders)]
+    total = slices[0] + slices[1]
+    for part in slices[2:]:
+        total += part
+    return total
+
+
+def _place(sides, term: int, channels) -> tuple[int, int]:
+    """First column of a term in a product, and its slots."""
+    start = 0
+    for t, slots in sides:
+        if t == term:
+            return start, slots
+        start += slots * channels[t]
+    raise KeyError(term)
