@@ -85,6 +85,7 @@ def test_statistics(data):
     assert data.with_cutoff(None).stats.neighbors_mean is None
     assert data[:10].stats.frames == 10
     assert "40 structures, H, O, cutoff 2 Å" in repr(data)
+    assert "neighbours 2.0000 per atom" in str(stats)
 
 
 def test_unlabelled_sets_have_statistics_too():

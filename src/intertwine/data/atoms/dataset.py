@@ -39,6 +39,18 @@ class Stats:
         """Plain numbers and strings, for a JSON file."""
         return asdict(self)
 
+    def __str__(self) -> str:
+        lines = [f"{self.frames} structures, {self.atoms} atoms ({', '.join(self.species)})"]
+        if self.energy_mean is not None:
+            lines.append(f"energy {self.energy_mean:.6f} eV, standard deviation {self.energy_std:.6f} eV")
+        if self.force_rms is not None:
+            own = ", ".join(f"{name} {rms:.3f}" for name, rms in self.force_rms_by_species.items())
+            lines.append(f"forces RMS {self.force_rms:.5f} eV/Å ({own}), largest {self.force_max:.2f} eV/Å")
+        if self.neighbors_mean is not None:
+            lines.append(f"neighbours {self.neighbors_mean:.4f} per atom")
+        lines.append("labelled: " + ", ".join(f"{name} {count}" for name, count in self.labelled.items()))
+        return "\n".join(lines)
+
 
 class AtomicDataset(Dataset):
     """A list of AtomicGraphs: `dataset[3]` is a graph, `dataset[10:20]` or `dataset[[4, 2]]` another AtomicDataset.
