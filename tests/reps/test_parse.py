@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grids import GROUPS
+from intertwine import so3
 from intertwine.groups import SL, SO, A, Cyclic, Dihedral, E, GLPlus, Lorentz, O, S, Sp, Trivial
 from intertwine.reps import Factor, Irrep, Product, Rep, irrep_labels, outer, parse_group, parse_rep
 
@@ -269,6 +270,17 @@ def test_irreps_are_handed_over_item_by_item():
     assert str(bare) == "2*irrep(1)^2"
     assert parse_rep(str(bare), SO(3), irreps=read) == bare
     assert parse_rep("V[0]*1o[1]", S(3) * O(3), irreps=read) == S(3).V * read("1o")
+
+
+def test_irreps_of_the_package():
+    irreps = so3.Irreps("8x0e + 4x1o")
+    for text in ("8x0e+4x1o", str(irreps), irreps.key.split(": ")[1]):
+        parsed = parse_rep(text, O(3), irreps=so3.Irreps)
+        assert parsed == irreps
+    assert isinstance(parse_rep("8x0e+4x1o", O(3), irreps=so3.Irreps), so3.Irreps)
+    rotations = so3.Irreps("8x0 + 4x1 + 2")
+    assert parse_rep(rotations.key.split(": ")[1], SO(3), irreps=so3.Irreps) == rotations
+    assert irreps.restrict(SO(3)) == so3.Irreps("8x0 + 4x1")
 
 
 def test_irreps_that_do_not_fit_are_pointed_at():

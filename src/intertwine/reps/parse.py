@@ -45,10 +45,7 @@ def parse_group(text: str) -> Group:
 
     Raises ValueError pointing at the character that does not fit.
     """
-    parser = _Parser(text, "a group", None)
-    group = parser.group()
-    parser.end()
-    return group
+    return _read(_Parser(text, "a group", None), lambda parser: parser.group())
 
 
 def parse_rep(text: str, group: Group, *, irreps: Callable[[str], Rep] | None = None) -> Rep:
@@ -58,14 +55,21 @@ def parse_rep(text: str, group: Group, *, irreps: Callable[[str], Rep] | None = 
     that of member i of a product. irreps reads items such as `8x0e` or `1o`: pass `so3.Irreps` for O(3) and SO(3).
     Raises ValueError pointing at the character that does not fit.
     """
-    parser = _Parser(text, f"a representation of {group}", irreps)
-    make = parser.sum()
-    parser.end()
-    return make(group)
+    return _read(_Parser(text, f"a representation of {group}", irreps), lambda parser: parser.sum(), group)
 
 
-class _ParseError(ValueError):
-    pass
+class _Fault(Exception):
+    """An error that already points at its character."""
+
+
+def _read(parser: "_Parser", rule: Callable, *group: Group):
+    try:
+        parser.tokenize()
+        read = rule(parser)
+        parser.end()
+        return read(*group) if group else read
+    except _Fault as fault:
+        raise ValueError(str(fault)) from None
 
 
 class _Token(NamedTuple):
@@ -77,13 +81,13 @@ class _Token(NamedTuple):
 class _Parser:
     def __init__(self, text: str, what: str, irreps: Callable[[str], Rep] | None):
         self.text, self.what, self.irreps = text, what, irreps
-        self.tokens = self.tokenize()
+        self.tokens: list[_Token] = []
         self.place = 0
 
     # --- tokens
 
-    def tokenize(self) -> list[_Token]:
-        pattern, tokens, position = re.compile(TOKENS, re.VERBOSE), [], 0
+    def tokenize(self) -> None:
+        pattern, tokens, position = re.compile(TOKENS, re.VERBOSE), self.tokens, 0
         while position < len(self.text):
             # after a name or a closing bracket a quote is a dual; elsewhere it opens a text
             last = tokens[-1] if tokens else _Token("start", "", 0)
@@ -98,7 +102,7 @@ class _Parser:
             if kind != "space":
                 tokens.append(_Token(kind, piece, position))
             position += len(piece)
-        return [*tokens, _Token("end", "", len(self.text))]
+        tokens.append(_Token("end", "", len(self.text)))
 
     @property
     def next(self) -> _Token:
@@ -128,14 +132,12 @@ class _Parser:
 
     def fail(self, position: int, message: str) -> NoReturn:
         line = self.text.replace("\n", " ").replace("\t", " ")
-        raise _ParseError(f"cannot read {self.what}: {message}\n  {line}\n  {' ' * position}^")
+        raise _Fault(f"cannot read {self.what}: {message}\n  {line}\n  {' ' * position}^")
 
     def attempt(self, position: int, build: Callable, *arguments):
         """Build something; what it refuses is an error at this character."""
         try:
             return build(*arguments)
-        except _ParseError:
-            raise
         except (ValueError, TypeError) as refusal:
             self.fail(position, str(refusal))
 

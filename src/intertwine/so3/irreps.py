@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..groups import SO, Group, O
+from ..groups import SO, Embedding, Group, O
 from ..reps import Irrep as IrrepFactor
 from ..reps import Product, Rep
 from .wigner import check_degree, generators, wigner_D
@@ -65,7 +65,9 @@ class Irrep(IrrepFactor):
 
     def permutation(self, g: Tensor) -> Tensor:
         """The identity, for the invariant."""
-        return torch.zeros(*g.shape[:-2], 1, dtype=torch.int64) if self.is_trivial else super().permutation(g)
+        if not self.is_trivial:
+            return super().permutation(g)
+        return torch.zeros(*g.shape[:-2], 1, dtype=torch.int64, device=g.device)
 
     @property
     def natural(self) -> bool:
@@ -83,6 +85,11 @@ class Irrep(IrrepFactor):
         """The matrix of an antisymmetric X [..., 3, 3]."""
         omega = torch.stack([X[..., 2, 1], X[..., 0, 2], X[..., 1, 0]], -1)
         return torch.einsum("...k,kij->...ij", omega, torch.tensor(generators(self.l), dtype=X.dtype, device=X.device))
+
+    def restricted_to(self, embed: Embedding) -> "Irrep | None":
+        """The irrep of SO(3) of the same degree."""
+        rotations = self.p is not None and embed.source == SO(3) and embed.keeps_V
+        return Irrep(self.l) if rotations else None
 
     def __mul__(self, other: "Irrep") -> list["Irrep"]:
         """The irreps of the tensor product, degrees |l1-l2|..l1+l2, each once. Mixing groups raises TypeError."""
