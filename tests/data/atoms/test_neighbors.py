@@ -10,6 +10,7 @@ from ase.build import bulk, fcc111, molecule
 from ase.neighborlist import neighbor_list as ase_list
 
 from intertwine.data.atoms import VerletList, batch_neighbor_list, neighbor_list
+from intertwine.data.atoms import neighbors as module
 from intertwine.data.atoms.neighbors import expected_edges
 
 
@@ -75,6 +76,16 @@ def test_the_order_is_total_and_both_directions_are_there(atoms, cutoff, count):
     assert multiset(edge_index, shift) == multiset(edge_index.flip(0), -shift)
     assert shift.dtype == torch.float64
     assert edge_index.dtype == torch.int64
+
+
+def test_without_vesin_ases_list_is_used(monkeypatch):
+    arguments = (*box(silicon()), 5.0)
+    expected = neighbor_list(*arguments)
+    monkeypatch.setattr(module, "_has_vesin", lambda: False)
+    monkeypatch.setattr(module, "_vesin", None)
+    found = neighbor_list(*arguments)
+    assert torch.equal(found[0], expected[0])
+    assert torch.equal(found[1], expected[1])
 
 
 def test_the_vector_points_from_the_target_to_its_neighbour():
