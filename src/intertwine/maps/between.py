@@ -198,7 +198,9 @@ class Map:
             lines.append(f"  {self.rep_out.terms[j][0]} (term {j} of rep_out): no map but zero reaches it")
         held = sum(constant.nbytes for constant in self.constants)
         dense = 2 * self.rep_in.dim * self.rep_out.dim
-        lines.append(f"  {self.flops()} operations for one feature (a dense matrix: {dense}), {held} bytes of constants")
+        lines.append(
+            f"  {self.flops()} operations for one feature (a dense matrix: {dense}), {held} bytes of constants"
+        )
         return "\n".join(lines)
 
     def __repr__(self) -> str:

@@ -67,10 +67,10 @@ def _pair(M: np.ndarray, shape: tuple[int, ...], i: int, j: int | None) -> tuple
 
 
 def null_space(C: csr_array, *, expected: int | None, rng: np.random.Generator, budget: int) -> NullSpace:
-    """The null space of a positive semidefinite C [N, N], whole: probes are added until their rank is below their number.
+    """The whole null space of a positive semidefinite C [N, N]: probes are added until their rank is below their count.
 
-    expected: its dimension, if known, to choose the number of probes. Raises MemoryError when the probes would need more
-    than `budget` bytes, ArithmeticError when no filter separates zero from the rest.
+    expected: its dimension, if known, to choose the number of probes. Raises MemoryError when the probes would need
+    more than `budget` bytes, ArithmeticError when no filter separates zero from the rest.
     """
     N = C.shape[0]
     top = float(abs(C).sum(1).max()) if C.nnz else 0.0

@@ -57,7 +57,7 @@ def traces(factor: Factor, g: Element) -> np.ndarray:
 
 
 def weighted_elements(group: Group) -> tuple[Element, np.ndarray] | None:
-    """Elements and weights with sum 1 that average class functions exactly; None for a large group without a formula."""
+    """Elements and weights of sum 1 that average class functions exactly; None for a large group without a formula."""
     if isinstance(group, A):
         even, sizes = weighted_elements(S(group.n))
         keep = (parity(even) > 0).numpy()

@@ -1,7 +1,7 @@
 """Constants of a module are exact in every dtype: computed in float64, rounded once, never part of the state dict.
 
-A buffer that was made in float32 stays wrong in the eighth digit after `module.double()`. These are made anew from their
-float64 source whenever the module changes dtype or device.
+A buffer that was made in float32 stays wrong in the eighth digit after `module.double()`. These are made anew from
+their float64 source whenever the module changes dtype or device.
 """
 
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ def tensors(arrays: Sequence[np.ndarray], dtype: torch.dtype, device: torch.devi
 
 
 class Constants(nn.Module):
-    """Arrays, float64 or int64, as buffers of the dtype and device of the module that holds them; `tensors()` lists them."""
+    """Arrays, float64 or int64, as buffers of the dtype and device of the module that holds them, in order."""
 
     def __init__(self, arrays: Sequence[np.ndarray], dtype: torch.dtype | None = None):
         super().__init__()

@@ -72,4 +72,3 @@ class DenseKernel(Kernel):
     @property
     def transpose(self) -> "DenseKernel":
         return DenseKernel(self.basis.transpose(0, 2, 1), self.labels, self.route)
-

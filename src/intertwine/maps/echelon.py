@@ -39,7 +39,7 @@ def pivots(Q: np.ndarray, tol: float = 1e-6) -> np.ndarray:
 
 
 def orthonormal(Q: np.ndarray) -> np.ndarray:
-    """The canonical orthonormal basis of the span of orthonormal columns Q [N, r]: lower triangular on the pivot rows."""
+    """The canonical orthonormal basis of the span of orthonormal columns Q [N, r]: triangular on the pivot rows."""
     if Q.shape[1] == 0:
         return Q
     rotation, triangle = np.linalg.qr(Q[pivots(Q)].T)

@@ -1,4 +1,4 @@
-"""Maps of a direct product are products of maps: Hom(U1 x U2, W1 x W2) = Hom(U1, W1) x Hom(U2, W2), member by member."""
+"""Maps of a direct product are products of maps, member by member: Hom(UxX, WxY) = Hom(U, W) x Hom(X, Y)."""
 
 import itertools
 import math

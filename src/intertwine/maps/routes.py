@@ -72,7 +72,7 @@ def find(group: Group, U: Product, W: Product, options: Options) -> Kernel:
 def orthonormalized(kernel: Kernel) -> Kernel:
     """The same space in the basis that Gram-Schmidt makes of this one; itself where it is orthonormal already."""
     basis = kernel.dense()
-    flat = basis.reshape(len(basis), -1)
+    flat = basis.reshape(len(basis), kernel.dim_out * kernel.dim_in)
     G = flat @ flat.T
     if np.abs(G - np.eye(len(G))).max(initial=0.0) < 1e-12:
         return kernel

@@ -161,10 +161,10 @@ class OrbitKernel(Kernel):
         gather = entries * c_in + 2 * mixing * c_in * c_out
         mix = entries * c_out + 2 * spreading * c_in * c_out
         dense = min(costs(self.N, *self.label.shape, c_in, c_out))
-        slow = GATHER - 1
-        if dense <= min(gather + slow * entries * c_in, mix + slow * entries * c_out):
+        times = gather + GATHER * entries * c_in, mix + GATHER * entries * c_out
+        if dense <= min(times):
             return DenseKernel(self.dense(), self.labels, self.route).plan(c_in, c_out)
-        return self._gather(gather) if gather + slow * entries * c_in <= mix + slow * entries * c_out else self._mix(mix)
+        return self._gather(gather) if times[0] <= times[1] else self._mix(mix)
 
     def _reordering(self) -> tuple[np.ndarray, ...]:
         """The place of each row among the rows of all classes, unless they come in order."""

@@ -106,20 +106,20 @@ def solve(
 ) -> Basis:
     """A basis of the invariants {v : g·v = v} of a term, always the whole space.
 
-    The axes are sorted before solving, so that V*V', V'*V and every map between the same axes are solved once. Bases are
-    kept in memory, and as safetensors in the folder `cache` where one is given. `generator` draws the probes and the
-    elements of the check (a fixed seed otherwise); the basis does not depend on it beyond rounding.
+    The axes are sorted before solving, so that V*V', V'*V and every map between the same axes are solved once. Bases
+    are kept in memory, and as safetensors in the folder `cache` where one is given. `generator` draws the probes and
+    the elements of the check (a fixed seed otherwise); the basis does not depend on it beyond rounding.
     Raises ValueError above `max_dim` components, SolverError when the result fails its check.
     """
     kept = [(axis, f) for axis, f in enumerate(term.factors) if not (isinstance(f, Irrep) and f.is_trivial)]
     order = sorted(kept, key=lambda pair: str(pair[1]))
     factors = tuple(f for _, f in order)
-    N = Product(factors).dim
-    if N > max_dim:
+    components = Product(factors).dim
+    if components > max_dim:
         raise ValueError(
-            f"no closed form for {term} of {group}; the solver would need N={N} components, max_dim is {max_dim}. "
+            f"no closed form for {term} of {group}; the solver would need N={components}, max_dim is {max_dim}. "
             "Use lower tensor powers, split the representation into smaller terms, or raise max_dim "
-            f"(one basis vector would take {N * 8 / 2**20:.0f} MiB)"
+            f"(one basis vector would take {components * 8 / 2**20:.0f} MiB)"
         )
     key = f"2|{group}|{'|'.join(map(str, factors))}|{tol}"
     basis = _remembered(key, cache)
@@ -186,9 +186,7 @@ def _solve(group: Group, factors: tuple[Factor, ...], tol: float, generator: tor
     return Basis(shape, found.method, residual, vectors=orthonormal(found.Q))
 
 
-def _numerical(
-    group: Group, factors: tuple[Factor, ...], expected: int | None, rng: np.random.Generator
-) -> NullSpace:
+def _numerical(group: Group, factors: tuple[Factor, ...], expected: int | None, rng: np.random.Generator) -> NullSpace:
     if group.is_finite:
         found = average(group, factors, expected, rng, MAX_BYTES)
         if found is not None:

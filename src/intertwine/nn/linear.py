@@ -161,9 +161,7 @@ def sizes(block: Block, normalize: str) -> np.ndarray:
 def deviations(space: Map, normalize: str, gain: float) -> list[float]:
     """Standard deviation of the initial weights of each block: gain / sqrt(c_in v), with v the sum over all basis maps
     that reach the same term of rep_out of |B_b / r_b|² / dim W."""
-    squares = [
-        float(((block.norms / sizes(block, normalize)) ** 2).sum()) / block.W.dim for block in space.blocks
-    ]
+    squares = [float(((block.norms / sizes(block, normalize)) ** 2).sum()) / block.W.dim for block in space.blocks]
     total: dict[int, float] = {}
     for block, square in zip(space.blocks, squares):
         total[block.index_out] = total.get(block.index_out, 0.0) + square
