@@ -18,6 +18,7 @@ import torch
 import yaml
 
 import intertwine
+from intertwine.cli import TRAINING, main, parser
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -107,49 +108,60 @@ def commands() -> list[tuple[Block, list[str]]]:
     return found
 
 
-def test_every_command_exists():
+def test_every_command_exists(capsys):
+    """Targets of make, extras of pip, and every option of every `intertwine` command that a page shows."""
     targets = set(re.findall(r"^([a-z.]+|\$\(VENV\)):", (ROOT / "Makefile").read_text(), re.M))
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"]
-    subcommands = command_line()
+    helped = {}
     for block, words in commands():
         match words:
             case ["make", *rest]:
-                named = [word for word in rest if "=" not in word]
-                assert set(named) <= targets, f"{block}: make has no target {set(named) - targets}"
-            case ["intertwine", *rest]:
-                assert rest[0] in subcommands, f"{block}: intertwine knows {sorted(subcommands)}, not {rest[0]}"
+                named = {word for word in rest if "=" not in word}
+                assert named <= targets, f"{block}: make has no target {named - targets}"
+            case ["intertwine", name, *rest] if not name.startswith("-"):
+                if name not in helped:
+                    helped[name] = said_by(name, "--help", capsys=capsys)
+                flags = {word.split("=")[0] for word in rest if word.startswith("--")}
+                known = set(re.findall(r"--[\w.]+", helped[name]))
+                assert flags <= known, f"{block}: intertwine {name} has no option {flags - known}"
+                if name not in TRAINING:
+                    parser().parse_args(words[1:])  # exits for what does not fit
+            case ["intertwine", "--version" | "--help"]:
+                pass
             case ["pip", "install", *rest] | ["python", "-m", "pip", "install", *rest]:
-                for word in rest:
-                    for extra in re.findall(r"\[(.*)\]", word):
-                        assert set(extra.split(",")) <= set(extras), f"{block}: no extra {extra}"
-            case ["git" | "cd" | "ls" | "python" | "python3" | "pytest" | "torchrun" | "open", *_]:
+                for extra in re.findall(r"\[(.*?)\]", " ".join(rest)):
+                    assert set(extra.split(",")) <= set(extras), f"{block}: no extra {extra}"
+            case ["git" | "cd" | "ls" | "python" | "python3" | "pytest" | "torchrun", *_]:
                 pass
             case _:
                 raise AssertionError(f"{block}: this test does not know the command {words[0]}")
 
 
-def command_line() -> set[str]:
-    """The subcommands that `intertwine --help` lists, and the flags that stand alone."""
-    said = run_intertwine("--help")
-    assert said.returncode == 0, said.stderr
-    listed = set(re.findall(r"^\s{2,}([a-z]+)\b", said.stdout, re.M)) | set(re.findall(r"[{,]([a-z]+)\b", said.stdout))
-    return listed | {"--version", "--help"}
+def said_by(*words: str, capsys: pytest.CaptureFixture) -> str:
+    """What `intertwine ...` prints; it must end well."""
+    try:
+        status = main(list(words))
+    except SystemExit as end:
+        status = end.code
+    out, err = capsys.readouterr()
+    assert not status, f"intertwine {' '.join(words)}: {err}"
+    return out
 
 
-def run_intertwine(*words: str, cwd: Path = ROOT) -> subprocess.CompletedProcess:
-    code = "import sys; from intertwine.cli import main; sys.exit(main())"
-    return subprocess.run([sys.executable, "-c", code, *words], capture_output=True, text=True, cwd=cwd, timeout=300)
-
-
-CHEAP = ("basis", "models", "--version", "--help")
+CHEAP = ("basis", "models", "--version")
 shown = {tuple(words[1:]) for _, words in commands() if words[0] == "intertwine" and words[1] in CHEAP}
 
 
 @pytest.mark.parametrize("words", sorted(shown), ids=" ".join)
-def test_cheap_commands_run(words, tmp_path):
-    done = run_intertwine(*words, cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.strip()
+def test_cheap_commands_run(words, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert said_by(*words, capsys=capsys).strip()
+
+
+def test_the_command_is_installed():
+    script = Path(sys.executable).with_name("intertwine")
+    done = subprocess.run([script, "--version"], capture_output=True, text=True, timeout=120)
+    assert done.stdout.strip() == f"intertwine {intertwine.__version__}", done.stderr
 
 
 def test_examples_in_docstrings_run(tmp_path, monkeypatch):
