@@ -50,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     bench.set_defaults(run=_bench)
     demo = commands.add_parser("demo", help="the whole job on ethanol in a few minutes: report.html")
     demo.add_argument("--out", default="runs/demo", help="folder for everything that is made")
+    demo.add_argument("--molecule", default="CCO", help="a name or SMILES of a small molecule")
     demo.add_argument("--seed", type=int, default=0)
     demo.add_argument("--fast", action="store_true", help="a smaller job, for a first look and for tests")
     demo.set_defaults(run=_demo)
@@ -75,7 +76,7 @@ def _add_basis(commands: Any) -> None:
     basis.add_argument("rep_in", help='such as "V^2 + 3*V", "8x0e + 4x1o"')
     basis.add_argument("rep_out")
     basis.add_argument("--plot", metavar="FILE", help="draw the basis as images (png, svg or pdf)")
-    basis.add_argument("--limit", type=int, default=8, help="print at most this many basis maps (8)")
+    basis.add_argument("--limit", type=int, default=8, help="print so many basis maps for each pair of terms (8)")
     basis.set_defaults(run=_basis)
 
 
@@ -99,48 +100,11 @@ def _basis(arguments: argparse.Namespace) -> int:
     irreps = Irreps if group in (O(3), SO(3)) else None
     rep_in, rep_out = (parse_rep(text, group, irreps=irreps) for text in (arguments.rep_in, arguments.rep_out))
     space = maps.between(rep_in, rep_out, allow_zero=True)
-    print(f"{group}: {rep_in} -> {rep_out}, dimension {space.dim}")
-    print(space.explain())
-    if not space.dim:
-        return 0
-    basis = space.basis().tolist()
-    for i, matrix in enumerate(basis[: arguments.limit]):
-        print(f"map {i}, {len(matrix)} x {len(matrix[0])}:\n{_matrix(matrix)}")
-    if space.dim > arguments.limit:
-        print(f"... and {space.dim - arguments.limit} more (--limit)")
-    if arguments.plot:
-        _draw(basis, f"{group}: {rep_in} -> {rep_out}", arguments.plot)
-        print(f"drawn: {arguments.plot}")
+    print(maps.describe(space, most=arguments.limit))
+    if arguments.plot and space.dim:
+        maps.plot_basis(space, arguments.plot)
+        print(f"\ndrawn: {arguments.plot}")
     return 0
-
-
-def _matrix(matrix: list[list[float]], most: int = 30) -> str:
-    """A matrix as text with points for zeros; the corner of one too large for a screen."""
-    cells = [[f"{value:.4g}" if abs(value) > 1e-12 else "." for value in row[:most]] for row in matrix[:most]]
-    width = max(len(cell) for row in cells for cell in row)
-    more = [" ..."] if len(matrix) > most else []
-    end = " ..." if len(matrix[0]) > most else ""
-    return "\n".join(["  " + " ".join(f"{cell:>{width}}" for cell in row) + end for row in cells] + more)
-
-
-def _draw(basis: list[list[list[float]]], title: str, path: str) -> None:
-    """The basis maps as images, one scale of colour for all, blue below zero and orange above."""
-    from intertwine.extras import require
-
-    figure_class = require("matplotlib.figure", "report").Figure
-    colours = require("matplotlib.colors", "report").LinearSegmentedColormap
-    palette = colours.from_list("signed", ["#2166ac", "#ffffff", "#e08214"])
-    columns = min(len(basis), 6)
-    rows = -(-len(basis) // columns)
-    figure = figure_class(figsize=(2.2 * columns, 2.4 * rows), layout="constrained")
-    figure.suptitle(title)
-    largest = max(abs(value) for matrix in basis for row in matrix for value in row)
-    for i, matrix in enumerate(basis):
-        axes = figure.add_subplot(rows, columns, i + 1)
-        axes.imshow(matrix, cmap=palette, vmin=-largest, vmax=largest, interpolation="nearest")
-        axes.set_title(f"map {i}", fontsize=9)
-        axes.set(xticks=[], yticks=[])
-    figure.savefig(path)
 
 
 def _audit(arguments: argparse.Namespace) -> int:
@@ -170,9 +134,9 @@ def _audit(arguments: argparse.Namespace) -> int:
     if arguments.json:
         import json
 
-        from intertwine.models.saved import write_atomically
+        from intertwine.files import write_atomically
 
-        write_atomically(arguments.json, json.dumps(result.to_dict(), indent=1).encode())
+        write_atomically(arguments.json, json.dumps(result.to_dict(), indent=1))
     if arguments.html:
         result.to_html(arguments.html)
         print(f"page: {arguments.html}")
@@ -194,6 +158,9 @@ def _bench(arguments: argparse.Namespace) -> int:
 
 
 def _demo(arguments: argparse.Namespace) -> int:
-    from intertwine.train.demo import run
+    from intertwine.demo import Settings, run
 
-    return run(arguments.out, seed=arguments.seed, fast=arguments.fast)
+    options = {"molecule": arguments.molecule, "seed": arguments.seed}
+    if arguments.fast:
+        options |= {"frames": 60, "test_frames": 20, "seconds": 5.0, "picoseconds": 0.05, "nero_samples": 2}
+    return run(arguments.out, Settings(**options))

@@ -12,9 +12,9 @@ from .schedule import progress
 class BudgetBar(ProgressBar):
     """Shows the share of the training budget that is spent (time, steps or epochs), the step, the last val error."""
 
-    def __init__(self, label: str = "training"):
+    def __init__(self, label: str = "training", row: int = 0):
         super().__init__()
-        self.label = label
+        self.label, self.row = label, row  # row: on which line of the terminal, where several runs draw at once
         self._bar: tqdm | None = None
         self._shown = True
 
@@ -29,7 +29,10 @@ class BudgetBar(ProgressBar):
         self._bar = tqdm(
             total=100,
             desc=self.label,
+            position=self.row,
             disable=not self._shown,
+            miniters=1,
+            mininterval=0,
             bar_format="{desc:<28}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
         )
 
