@@ -36,6 +36,18 @@ def test_the_determinant_is_the_sign_of_a_permutation():
     assert set(O(3).det.matrix(rough).flatten().tolist()) == {-1, 1}  # exactly, though the elements are rounded
 
 
+@pytest.mark.parametrize("group", [S(4), S(3) * S(2), O(2) * S(3), GLPlus(2) * Sp(2), S(2) * O(1) * SO(3)], ids=str)
+def test_the_determinant_is_that_of_V(group):
+    g = group.sample(20, generator=seeded())
+    values = group.det.matrix(g).flatten()
+    assert (values - torch.linalg.det(group.V.matrix(g))).abs().max() < 1e-12 * values.abs().max()
+
+
+def test_determinants_need_no_large_matrix():
+    group = S(300) * S(301)  # V has 90 300 dimensions
+    assert set(group.det.matrix(group.sample(20, generator=seeded())).flatten().tolist()) == {-1, 1}
+
+
 @pytest.mark.parametrize(
     "group, unit",
     [(O(3), True), (SL(2), True), (Sp(4), True), (Lorentz(1, 3), True), (E(2), True), (SE(1), True), (GLPlus(2), False),

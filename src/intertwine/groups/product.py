@@ -57,11 +57,11 @@ class DirectProduct(Group):
 
     @property
     def dim_V(self) -> int:
-        return math.prod(group.dim_V for group in self.factors)
+        return math.prod([group.dim_V for group in self.factors])
 
     @property
     def order(self) -> int | None:
-        return math.prod(group.order for group in self.factors) if self.is_finite else None
+        return math.prod([group.order for group in self.factors]) if self.is_finite else None
 
     def sample(self, k, *, generator, dtype=torch.float64, device="cpu") -> Element:
         """Independent samples of every factor."""
@@ -110,8 +110,8 @@ class DirectProduct(Group):
         total = torch.zeros((), dtype=torch.float64)
         for i, group in enumerate(self.factors):
             term = group.algebra_matrix(X[i])
-            before = math.prod(other.dim_V for other in self.factors[:i])
-            after = math.prod(other.dim_V for other in self.factors[i + 1 :])
+            before = math.prod([other.dim_V for other in self.factors[:i]])
+            after = math.prod([other.dim_V for other in self.factors[i + 1 :]])
             term = _kronecker(torch.eye(before).to(term), _kronecker(term, torch.eye(after).to(term)))
             total = total.to(term) + term
         return total

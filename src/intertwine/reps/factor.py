@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from ..groups import DirectProduct, Embedding, Group
-from ..groups.finite import permutation_matrix
+from ..groups.finite import parity, permutation_matrix
 from ..groups.group import Element, listable
 from ..groups.product import parts
 
@@ -148,11 +148,7 @@ class Determinant(Factor):
     is_orthogonal: bool = field(init=False)  # whether every element has determinant 1 or -1
 
     def __post_init__(self):
-        group = self.group
-        traces = group.algebra_matrix(group.lie_algebra()).diagonal(dim1=-2, dim2=-1).sum(-1)
-        determinants = torch.linalg.det(group.matrix(group.generators()))
-        unit = (traces.abs() < 1e-9).all() and ((determinants.abs() - 1).abs() < 1e-9).all()
-        object.__setattr__(self, "is_orthogonal", group.is_orthogonal or bool(unit))
+        object.__setattr__(self, "is_orthogonal", all(map(_keeps_volume, parts(self.group))))
 
     def __str__(self) -> str:
         return "det"
@@ -166,7 +162,7 @@ class Determinant(Factor):
         return self.is_orthogonal
 
     def matrix(self, g: Element, dtype: torch.dtype = torch.float64) -> Tensor:
-        value = torch.linalg.det(self.group.matrix(g))
+        value = _determinant(self.group, g)
         # elements in float32 miss a determinant of exactly one by their rounding
         value = value.sign() if self.is_orthogonal else value
         return value.to(dtype)[..., None, None]
@@ -176,6 +172,26 @@ class Determinant(Factor):
 
     def restricted_to(self, embed: Embedding) -> Factor | None:
         return Determinant(embed.source) if embed.keeps_V else None
+
+
+def _determinant(group: Group, g: Element) -> Tensor:
+    """The determinant of g on V; of a Kronecker product, each member's to the power of the other dimensions."""
+    if isinstance(group, DirectProduct):
+        value = torch.ones((), dtype=torch.float64, device=group.device_of(g))
+        for member, part in zip(group.factors, g):
+            value = value * _determinant(member, part) ** (group.dim_V // member.dim_V)
+        return value
+    return parity(group.permutation(g)).double() if group.is_permutation else torch.linalg.det(group.matrix(g))
+
+
+def _keeps_volume(group: Group) -> bool:
+    """Whether every element has determinant 1 or -1 on V: if generators have, and the Lie algebra has no trace."""
+    if group.is_orthogonal:
+        return True
+    traces = group.lie_algebra().diagonal(dim1=-2, dim2=-1).sum(-1)
+    return bool(
+        (traces.abs() < 1e-9).all() and ((_determinant(group, group.generators()).abs() - 1).abs() < 1e-9).all()
+    )
 
 
 @dataclass(frozen=True, eq=False, repr=False)
