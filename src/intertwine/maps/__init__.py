@@ -7,6 +7,8 @@ from .between import invariants as invariants
 from .block import Block as Block
 from .kernel import Kernel as Kernel
 from .kernel import Plan as Plan
+from .plot import plot_basis as plot_basis
 from .solver import Basis as Basis
 from .solver import SolverError as SolverError
 from .solver import solve as solve
+from .text import describe as describe

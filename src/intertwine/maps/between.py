@@ -187,7 +187,8 @@ class Map:
 
     def explain(self) -> str:
         """For every block the rule that found it, its maps and weights; then operations and bytes."""
-        lines = [f"{self.rep_in} -> {self.rep_out} of {self.rep_in.group}: {self.dim} weights"]
+        plural = "s" if self.dim != 1 else ""
+        lines = [f"{self.rep_in} -> {self.rep_out} of {self.rep_in.group}: {self.dim} weight{plural}"]
         width = max((len(str(block)) for block in self.blocks), default=0)
         for block in self.blocks:
             size = block.N * block.c_in * block.c_out

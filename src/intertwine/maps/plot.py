@@ -9,7 +9,7 @@ import numpy as np
 from ..extras import require
 from .between import Map
 from .block import Block
-from .describe import kinds, number, shown
+from .text import kinds, number, shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

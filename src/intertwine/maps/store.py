@@ -1,8 +1,6 @@
 """Solved bases are kept: in memory up to a number of bytes, and on disk where the caller names a folder."""
 
 import hashlib
-import os
-import tempfile
 from collections import OrderedDict
 from functools import lru_cache
 from pathlib import Path
@@ -11,6 +9,7 @@ from threading import Lock
 import numpy as np
 
 from ..extras import require
+from ..files import write_atomically
 
 MEMORY_BYTES = 256 * 2**20
 
@@ -72,18 +71,9 @@ def load(folder: Path, key: str) -> dict[str, np.ndarray] | None:
 
 
 def save(folder: Path, key: str, arrays: dict[str, np.ndarray]) -> None:
-    """Write arrays so that a reader meets either the whole file or none: to a temporary name, then renamed."""
+    """Write arrays; a reader meets the whole file or none."""
     safe = require("safetensors.numpy", "atoms")
     path = path_of(folder, key)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    payload = safe.save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, {"key": key})
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(payload)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    write_atomically(
+        path, safe.save({name: np.ascontiguousarray(array) for name, array in arrays.items()}, {"key": key})
+    )

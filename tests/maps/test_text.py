@@ -5,8 +5,8 @@ import pytest
 
 from intertwine import maps
 from intertwine.groups import SO, O, S
-from intertwine.maps.describe import describe, number, shown
 from intertwine.maps.plot import plot_basis
+from intertwine.maps.text import describe, number, shown
 
 
 def test_permutations_are_written_out():
@@ -34,7 +34,7 @@ def test_large_matrices_are_listed_by_entries(monkeypatch):
     assert "  y[0] += 1 x[0,1]" in text
     assert "and 34 more entries" in text
     assert "V^2 -> V: 3 more maps" in text
-    monkeypatch.setattr("intertwine.maps.describe.MOST_ENTRIES", 1000)
+    monkeypatch.setattr("intertwine.maps.text.MOST_ENTRIES", 1000)
     with pytest.raises(ValueError, match="5 matrices of 7 x 49 are too many to show"):
         describe(maps.between(V**2, V))
 
