@@ -11,14 +11,14 @@ from intertwine.maps.text import describe, number, shown
 
 def test_permutations_are_written_out():
     V = S(3).V
-    text = describe(maps.between(V**2, V))
+    text = describe(maps.between(V**2, V, method="solver"))
     assert text.startswith("V^2 -> V of S(3): 5 weights\n  V^2 -> V  5 maps, by ")
     assert "map 2 of 5: 0|0,1\n  . 1 1 | . . . | . . .\n  . . . | 1 . 1 | . . .\n  . . . | . . . | 1 1 ." in text
 
 
 def test_numerical_bases_are_shown_with_fractions():
     V = SO(3).V
-    space = maps.between(V**2, V)
+    space = maps.between(V**2, V, method="solver")
     assert "in echelon form\n   .  .  . |  .  .  1 |  . -1  ." in describe(space)
     (block,) = space.blocks
     matrices, echelon = shown(block)
@@ -30,13 +30,13 @@ def test_numerical_bases_are_shown_with_fractions():
 
 def test_large_matrices_are_listed_by_entries(monkeypatch):
     V = S(7).V
-    text = describe(maps.between(V**2, V), most=2)
+    text = describe(maps.between(V**2, V, method="solver"), most=2)
     assert "  y[0] += 1 x[0,1]" in text
     assert "and 34 more entries" in text
     assert "V^2 -> V: 3 more maps" in text
     monkeypatch.setattr("intertwine.maps.text.MOST_ENTRIES", 1000)
     with pytest.raises(ValueError, match="5 matrices of 7 x 49 are too many to show"):
-        describe(maps.between(V**2, V))
+        describe(maps.between(V**2, V, method="solver"))
 
 
 def test_numbers():
@@ -61,11 +61,15 @@ def test_plot(space, tmp_path):
     title = figure._suptitle.get_text()
     assert f"{space.dim} weights" in title
     assert titles
-    plot_basis(space, tmp_path / "basis.svg")
+
+
+def test_plot_as_svg(tmp_path):
+    plot_basis(maps.between(SO(2).irrep(1), SO(2).irrep(1)), tmp_path / "basis.svg")
+    assert "<svg" in (tmp_path / "basis.svg").read_text()
 
 
 def test_plot_numbers_the_shared_weights():
-    figure = plot_basis(maps.between(S(3).V, S(3).V))
+    figure = plot_basis(maps.between(S(3).V, S(3).V, method="solver"))
     (axes,) = figure.subfigs[0].subfigs[0].axes
     assert [text.get_text() for text in axes.texts] == list("122212221")
 

@@ -2,6 +2,7 @@
 
 import copy
 import io
+import pickle
 
 import pytest
 import torch
@@ -152,7 +153,7 @@ def test_mean_keeps_features_with_a_mean_of_order_one(generator):
 def test_diagonal_maps_keep_unit_entries_for_permutations():
     """r_b is the largest row norm, so y = diag(x) is not blown up by the zeros around it."""
     V = S(10).V
-    layer = nn.Linear(V, V**2)
+    layer = nn.Linear(V, V**2, method="solver")
     label = layer.map.blocks[0].labels.index("0,0|0")
     with torch.no_grad():
         layer.weight.zero_()
@@ -183,7 +184,25 @@ def test_same_generator_same_weights():
     assert not torch.equal(a.weight, b.weight)
 
 
-# --- saving
+# --- copies and files
+
+
+def test_copies_are_independent_and_share_the_map(layer, generator):
+    x = layer.rep_in.randn(3, generator=generator)
+    before = layer(x)
+    copied, pickled = copy.deepcopy(layer), pickle.loads(pickle.dumps(layer))
+    assert copied.map is layer.map
+    with torch.no_grad():
+        layer.weight.zero_()
+    assert torch.equal(copied(x), before)
+    assert torch.equal(pickled(x), before)
+
+
+def test_jacobian_and_vmap_are_the_matrix(layer, generator):
+    x = layer.rep_in.randn(3, generator=generator)
+    matrix = layer.matrix()
+    assert torch.allclose(torch.func.jacrev(layer)(x[0]), matrix, atol=1e-5)
+    assert torch.allclose(torch.func.vmap(layer)(x), layer(x), atol=1e-5)
 
 
 def test_state_dict_holds_parameters_only(layer):
@@ -231,7 +250,7 @@ def test_bare_tensors_are_loaded_by_shape():
 def test_labels_are_frozen():
     """The meaning of saved weights must not drift: these names are in users' files."""
     V = S(3).V
-    layer = nn.Linear(V, V**2)
+    layer = nn.Linear(V, V**2, method="solver")
     assert layer.map.blocks[0].labels == ("0,0|0", "0,0|1", "0,1|0", "0,1|1", "0,1|2")
     rep = 2 * SO(2).irrep(1)
     assert nn.Linear(rep, rep).map.blocks[0].labels == ("1", "i")

@@ -204,6 +204,9 @@ class Map:
         )
         return "\n".join(lines)
 
+    def __deepcopy__(self, memo: dict) -> "Map":
+        return self  # nothing in it changes, so copies of a layer share it
+
     def __repr__(self) -> str:
         return f"Map({self.rep_in} -> {self.rep_out} of {self.rep_in.group}, dim={self.dim})"
 
