@@ -4,6 +4,7 @@ from .asserts import EquivarianceError as EquivarianceError
 from .asserts import assert_equivariant as assert_equivariant
 from .consensus import Consensus as Consensus
 from .consensus import consensus as consensus
+from .document import Section as Section
 from .elements import Sampler as Sampler
 from .error import measure as measure
 from .error import pair_error as pair_error
@@ -11,6 +12,7 @@ from .grid import OrbitGrid as OrbitGrid
 from .metrics import Metric as Metric
 from .nero import nero as nero
 from .nero_result import NeroResult as NeroResult
+from .report import write_html as write_html
 from .result import AuditResult as AuditResult
 from .result import family as family
 from .verdict import Verdict as Verdict

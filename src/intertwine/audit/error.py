@@ -110,6 +110,7 @@ def measure(
         },
         seconds=time.perf_counter() - started,
         meta=describe_run(fn, samples, generator, [run.dtype for run in runs]),
+        picked=picked,
     )
 
 

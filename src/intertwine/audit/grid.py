@@ -14,7 +14,7 @@ from ..groups.group import Element
 from ..groups.matrix import E, O
 from .elements import describe, exponential
 
-GOLDEN = math.pi * (3 - math.sqrt(5))
+GOLDEN = 2.399963229728653  # π (3 − √5)
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class OrbitGrid:
     shape: tuple[int, ...]
     coordinates: dict[str, Tensor] = field(default_factory=dict)
     axis_labels: tuple[str, str] = ("", "")
+    turn: tuple[int, int] = (0, 1)  # the plane of a circle
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -49,7 +50,7 @@ class OrbitGrid:
         R = _turn(_dimension(group), i, j, angle * math.pi / 180)
         labels = [f"{a:.4g}°" for a in angle.tolist()]
         uniform = torch.full((n,), 1 / n, dtype=torch.float64)
-        return cls("circle", group, _embed(group, R), labels, uniform, (n,), {"angle": angle}, ("angle", ""))
+        return cls("circle", group, _embed(group, R), labels, uniform, (n,), {"angle": angle}, ("angle", ""), plane)
 
     @classmethod
     def torus(cls, nx: int, ny: int, max_shift: float, *, group: Group | None = None) -> "OrbitGrid":

@@ -35,6 +35,7 @@ def nero(
     rep_target: Action | None = None,
     classes: Sequence[Any] | None = None,
     chunk: int = 256,
+    unit: str = "",
     generator: torch.Generator,
     title: str | None = None,
 ) -> NeroResult:
@@ -45,7 +46,7 @@ def nero(
     would return for each sample alone; integer labels do not move. Without them y is the model's own f(x), or, with
     `consensus`, what it says along the orbit, pulled back and combined by "mean", "median" or "vote" (see `weight`).
     rep_target: how targets move, when not as outputs. classes: one per sample, for averages per class (default: integer
-    targets). Angles are degrees; values are in units of the metric. `generator` draws the bootstrap.
+    targets). Angles are degrees; values are in the metric's `unit`. `generator` draws the bootstrap.
     Raises ValueError for Actions and a grid of different groups, or another number of targets than of samples.
     """
     started = time.perf_counter()
@@ -75,7 +76,7 @@ def nero(
         group=str(orbit.group),
         metric=measure_of.name,
         better=measure_of.better,
-        unit=measure_of.unit,
+        unit=unit or measure_of.unit,
         grid=orbit,
         values=values,
         aggregate=values.nanmean(1),
@@ -88,6 +89,7 @@ def nero(
         consensus=consensus,
         agreement=None if consensus is None else torch.stack([run["agreement"] for run in runs]),
         tied=None if consensus is None else torch.stack([run["tied"] for run in runs]),
+        size=runs[0]["size"],
         floor=[run["floor"] for run in runs],
         outputs=[run["outputs"] for run in runs],
         inputs=[samples[i] for i in range(min(DETAILED, len(samples)))],
@@ -130,16 +132,21 @@ def _run(evaluation: Orbit, grid: OrbitGrid, metric: Metric, given, rep_target, 
         values[block] = metric(outputs, target).reshape(len(block), k)
         for i in block:
             if i < DETAILED:
-                details.append(_numbers(outputs.take(range((i - start) * k, (i - start + 1) * k))))
-    floor = None
+                places = range((i - start) * k, (i - start + 1) * k)
+                mine = outputs.take(places)
+                undone = evaluation.act(group.inverse(grid.elements), mine)
+                details.append(torch.stack([_numbers(mine), _numbers(undone)], 1))
+    floor = size = None
     if metric.better == "lower":
         back = there_and_back(evaluation, lambda which: group.take(grid.elements, torch.tensor([i % k for i in which])))
         floor = metric(back[0], evaluation.base()).nanmean().item()
+        size = _size(metric, given if given is not None else evaluation.base())
     return {
         "values": values,
         "agreement": agreement,
         "tied": tied,
         "floor": floor,
+        "size": size,
         "outputs": details,
         "evaluations": evaluation.evaluations,
         "calls": evaluation.calls,
@@ -183,6 +190,17 @@ def _decile(values: Tensor, q: float) -> Tensor:
     count = values.isfinite().sum(1, keepdim=True)
     place = ((count - 1).clamp_min(0) * q).round().long()
     return ordered.gather(1, place)[:, 0]
+
+
+def _size(metric: Metric, target: Outputs) -> float | None:
+    """RMS of what an error metric compares; None for a metric that is not one of ours."""
+    if not metric.ragged:
+        return None
+    output = metric.name.rpartition(":")[0]
+    squares = [s for name, s in target.mean_square().items() if not output or name == output]
+    finite = torch.cat(squares)
+    finite = finite[finite.isfinite()]
+    return finite.mean().sqrt().item() if len(finite) else None
 
 
 def _dtype(samples: Samples) -> str:

@@ -14,8 +14,10 @@ from .grid import OrbitGrid
 from .metrics import Better
 from .statistics import MIN_SAMPLES, bootstrap_weights
 
+METRIC_NAMES = {"rmse": "RMSE", "mae": "MAE", "epe": "end-point error", "confidence": "confidence in the true class"}
 DETAILED = 64  # samples whose inputs and outputs are kept for the detail panel
 RESAMPLES = 1000
+ROUNDING = 1e-5  # of the size of the outputs: an error below it is drawn, and called, flat
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,8 @@ class NeroResult:
 
     ci: 95 % cluster-bootstrap band of the aggregate, [models, elements, 2]. spread: the 10 and 90 % quantiles of the
     samples, same shape. sample_mean and sample_std are over the orbit. embedding: a deterministic PCA of the rows of
-    `values`, one for all models. outputs: per model, of the first samples, a few numbers for each element.
+    `values`, one for all models. outputs: per model, of the first samples, a few numbers of f(gx) and of ρ(g)⁻¹ f(gx)
+    for each element, [elements, 2, numbers].
     """
 
     title: str
@@ -45,13 +48,20 @@ class NeroResult:
     consensus: str | None
     agreement: Float[Tensor, "models samples"] | None
     tied: Tensor | None
-    floor: list[float | None]
+    size: float | None  # RMS of the targets, in units of an error metric: what an error is small against
+    floor: list[float | None]  # what moving inputs there and back costs, per model
     outputs: list[list[Tensor]]
     inputs: list[Any]
     classes: list[str] | None
     cost: dict[str, int]
     seconds: float  # shown in the terminal only
     meta: list[dict[str, str]]
+
+    @property
+    def label(self) -> str:
+        """The metric as people write it: "forces:rmse" reads "forces RMSE"."""
+        output, _, name = self.metric.rpartition(":")
+        return f"{output} {METRIC_NAMES.get(name, name)}".strip()
 
     @property
     def n_samples(self) -> int:
@@ -82,10 +92,13 @@ class NeroResult:
             return f"{self.models[m]}: no value anywhere on the orbit."
         worst, best = self.extremes(m)
         low, high = a[best].item(), a[worst].item()
+        if self.better == "lower" and self.size and high <= ROUNDING * self.size:
+            share = f"{high / self.size:.1g} of what it predicts"
+            return f"{self.models[m]}: {self.label} never exceeds {high:.2g} on the orbit, {share}: flat."
         if abs(high - low) <= 1e-9 * max(abs(high), abs(low), 1e-300):
-            return f"{self.models[m]}: {self.metric} is {high:.3g} everywhere on the orbit."
+            return f"{self.models[m]}: {self.label} is {high:.3g} everywhere on the orbit."
         return (
-            f"{self.models[m]}: {self.metric} is worst at {self.grid.labels[worst]} with {high:.3g}, "
+            f"{self.models[m]}: {self.label} is worst at {self.grid.labels[worst]} with {high:.3g}, "
             f"best at {self.grid.labels[best]} with {low:.3g}."
         )
 

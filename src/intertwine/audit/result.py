@@ -9,6 +9,8 @@ from typing import Any
 from jaxtyping import Float
 from torch import Tensor
 
+from .choose import Choice
+from .elements import describe
 from .statistics import Interval, holm, rule_of_three
 from .verdict import BROKEN, NoiseFloor, Verdict
 
@@ -95,6 +97,7 @@ class AuditResult:
     cost: dict[str, int]
     seconds: float  # shown in the terminal only: it differs from run to run
     meta: dict[str, str]
+    picked: Choice = field(repr=False)  # the elements themselves; not in to_dict
     definitions: dict[str, str] = field(default_factory=lambda: dict(DEFINITIONS))
 
     @property
@@ -120,6 +123,10 @@ class AuditResult:
         about = "" if alike else f" (output {self.headline.name!r})"
         word = self.verdict.word
         return f"{word[0].upper()}{word[1:]} under {self.group}{about}: {self.verdict.reason}."
+
+    def own_labels(self, i: int) -> list[str]:
+        """The elements that sample i drew, in words."""
+        return [describe(self.picked.group, self.picked.element(i, j)) for j in range(self.n_elements)]
 
     def row(self, name: str, output: str | None = None, dtype: str | None = None) -> Row:
         """The first table row of that definition. Raises KeyError when there is none."""

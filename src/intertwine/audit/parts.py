@@ -1,0 +1,138 @@
+"""Pieces that every figure shares: the panel, the frame of a plot, legends, colour bars, patterns."""
+
+import math
+
+from torch import Tensor
+
+from .nero_result import NeroResult
+from .svg import Scale, colour, fmt, number, style, tag, text, tick
+
+HATCH = (
+    '<pattern id="hatch" width="6" height="6" patternUnits="userSpaceOnUse" patternTransform="rotate(45)">'
+    '<rect width="6" height="6" class="hatch-back"/><line x1="0" y1="0" x2="0" y2="6" class="hatch-line"/></pattern>'
+)
+SVG_CSS = (
+    "text{font:12px system-ui,sans-serif;fill:var(--ink)}.soft{fill:var(--soft)}.small{font-size:11px}"
+    ".ax{stroke:var(--soft);fill:none}.gr{stroke:var(--line);fill:none}"
+    ".curve{fill:none;stroke-width:2}.curve.a{stroke:var(--a)}.curve.b{stroke:var(--b);stroke-dasharray:6 3}"
+    ".band.a{fill:var(--a);opacity:.28}.band.b{fill:var(--b);opacity:.28}"
+    ".range.a{fill:var(--a);opacity:.1}.range.b{fill:var(--b);opacity:.1}"
+    ".pt.a{fill:var(--a)}.pt.b{fill:var(--b)}.pt{stroke:var(--card);stroke-width:.8}"
+    ".floor{stroke:var(--soft);stroke-dasharray:2 3;fill:none;stroke-width:1.5}"
+    ".cell{stroke:none}.hatch-back{fill:var(--card)}.hatch-line{stroke:var(--soft);stroke-width:2}"
+    ".mk{stroke:var(--ink);stroke-width:.7}.lie.a{fill:var(--a)}.axisline{fill:none;stroke:var(--ink);stroke-width:1.2}"
+)
+
+
+def frame(y: Scale, x: Scale, ticks: list[float], name, x_label: str, y_label: str) -> str:
+    body = ""
+    for value in y.ticks(5):
+        body += tag("line", {"x1": x.start, "x2": x.end, "y1": y(value), "y2": y(value), "class": "gr"})
+        body += tag("text", {"x": x.start - 6, "y": y(value) + 4, "text-anchor": "end"}, tick(value))
+    for value in ticks:
+        body += tag("line", {"x1": x(value), "x2": x(value), "y1": y.start, "y2": y.start + 5, "class": "ax"})
+        body += tag("text", {"x": x(value), "y": y.start + 19, "text-anchor": "middle"}, text(name(value)))
+    body += tag("line", {"x1": x.start, "x2": x.end, "y1": y.start, "y2": y.start, "class": "ax"})
+    under = {"x": (x.start + x.end) / 2, "y": y.start + 38, "text-anchor": "middle", "class": "soft"}
+    body += tag("text", under, text(x_label))
+    return body + tag("text", {"x": 4, "y": y.end - 14, "class": "soft"}, text(y_label))
+
+
+def svg(width: float, height: float, alt: str, body: str, attributes: dict[str, object] | None = None) -> str:
+    """One panel; its title is read by screen readers through aria-label."""
+    return tag(
+        "svg",
+        {
+            "viewBox": f"0 0 {fmt(width)} {fmt(height)}",
+            "role": "img",
+            "aria-label": alt,
+            "style": f"--w:{fmt(width)}px",
+            **(attributes or {}),
+        },
+        body,
+    )
+
+
+def legend(result: NeroResult, scale: Scale, *, lines: bool, colours: bool) -> str:
+    """Names of the models with their line and mark where lines are drawn, the colour scale where colours are."""
+    parts = []
+    if lines and len(result.models) > 1:
+        for m, name in enumerate(result.models):
+            mark = (
+                tag("circle", {"cx": 20, "cy": 8, "r": 3.5, "class": "pt a"})
+                if m == 0
+                else tag("rect", {"x": 17, "y": 5, "width": 6, "height": 6, "class": "pt b"})
+            )
+            parts.append(_key(tag("path", {"d": "M2 8H38", "class": f"curve {ab(m)}"}) + mark, name))
+    if lines and any(f is not None and scale.low < f < scale.high for f in result.floor):
+        parts.append(_key(tag("path", {"d": "M2 8H38", "class": "floor"}), "floor: moved there and back"))
+    if colours:
+        parts.append(colour_bar(scale, axis_label(result), hatched=result.missing > 0))
+    return "".join(parts)
+
+
+def _key(picture: str, name: str) -> str:
+    small = tag("svg", {"viewBox": "0 0 40 16", "width": 40, "height": 16, "aria-hidden": "true"}, picture)
+    return f'<span class="key">{small}{text(name)}</span>'
+
+
+def colour_bar(scale: Scale, label: str, *, hatched: bool = False) -> str:
+    """The colour scale with its ticks, drawn once for all figures that share it."""
+    x = scale.between(8, 248)
+    body = "".join(
+        tag("rect", {"x": 8 + 6 * i, "y": 4, "width": 6.2, "height": 12, "fill": colour((i + 0.5) / 40)})
+        for i in range(40)
+    )
+    for value in scale.ticks(4):
+        body += tag("line", {"x1": x(value), "x2": x(value), "y1": 16, "y2": 20, "class": "ax"})
+        body += tag("text", {"x": x(value), "y": 32, "text-anchor": "middle", "class": "small"}, tick(value))
+    if hatched:
+        body += tag("rect", {"x": 258, "y": 4, "width": 14, "height": 12, "fill": "url(#hatch)", "class": "mk"})
+        body += tag("text", {"x": 277, "y": 14, "class": "small"}, "no value")
+    width = 330 if hatched else 262
+    label = text(label)
+    size = {"viewBox": f"0 0 {width} 36", "width": width, "height": 36, "role": "img"}
+    bar = tag("svg", {**size, "aria-label": "colour scale"}, body)
+    return f'<span class="key">{bar}<span>{label}</span></span>'
+
+
+def axis_label(result: NeroResult) -> str:
+    unit = f" ({result.unit})" if result.unit else ""
+    return f"{result.label}{unit}, {result.better} is better"
+
+
+def alt(result: NeroResult, role: str, what: str) -> str:
+    return f"{'Average over samples' if role == 'aggregate' else 'One sample'}: {result.label}, {what}"
+
+
+def orientation(result: NeroResult) -> str:
+    if result.grid.kind == "sphere":
+        return " Each map shows all axes of rotation at one angle, in true areas: z up, the x axis in the middle."
+    return ""
+
+
+def table_rows(result: NeroResult) -> list[int]:
+    k = len(result.grid)
+    if result.grid.kind == "sphere":
+        angles, axes = result.grid.shape
+        return [row * axes for row in range(angles)] if k > 200 else list(range(k))
+    return list(range(min(k, 200)))
+
+
+def pair(t: Tensor) -> str:
+    low, high = t.tolist()
+    return f"{number(low)} to {number(high)}" if math.isfinite(low) and math.isfinite(high) else "–"
+
+
+def ab(m: int) -> str:
+    return "ab"[m % 2]
+
+
+def standalone(panel: str) -> str:
+    """A panel that needs no page: with its own name space, colours and patterns."""
+    defs = f"<defs>{HATCH}{GLOBE}</defs><style>{style()}{SVG_CSS}</style>"
+    head, rest = panel.split(">", 1)
+    return f'{head} xmlns="http://www.w3.org/2000/svg">{defs}{rest}'
+
+
+GLOBE = '<clipPath id="globe"><ellipse cx="100" cy="52" rx="90" ry="45"/></clipPath>'
