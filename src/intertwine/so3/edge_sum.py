@@ -14,21 +14,18 @@ from .paths import EdgePlan, Source, Strand
 
 CHUNK_BYTES, CHUNK_EDGES = 3 << 20, 512  # the most messages in one chunk on the CPU, measured
 CHUNK_BYTES_ELSEWHERE = 1 << 30
+Constants = tuple[Tensor, Tensor, Tensor]  # plan.table, plan.entries, plan.entry_weights
 _SMALL = 400  # torch.bmm leaves the fast library below this many products per matrix
 
 
 def plain(
-    plan: EdgePlan, table: Tensor, x: Tensor, Y: Tensor, w: Tensor, src: Tensor, dst: Tensor, n_nodes: int
+    plan: EdgePlan, constants: Constants, x: Tensor, Y: Tensor, w: Tensor, src: Tensor, dst: Tensor, n_nodes: int
 ) -> Tensor:
-    """The whole sum in ordinary operations, all messages at once: for a compiler, and as the reference."""
+    """The whole sum in six ordinary operations, all messages at once: for a compiler, and as the reference."""
+    table, entries, weights = constants
     T, sender = Y @ table, x.index_select(0, src)
-    parts: dict[int, list[Tensor]] = {}
-    for source in plan.sources:
-        z = torch.bmm(_matrices(T, source).mT, _block(sender, source))
-        for s in source.strands:
-            rows = z[:, s.row : s.row + s.rows].reshape(-1, s.dim, s.width)
-            parts.setdefault(s.out, []).append(rows * w[:, None, s.weight : s.weight + s.width])
-    message = torch.cat([torch.cat(parts[start], 2).flatten(1) for start in sorted(parts)], 1)
+    rows = [torch.bmm(_matrices(T, s).mT, _block(sender, s)).flatten(1) for s in plan.sources]
+    message = torch.cat(rows, 1).index_select(1, entries) * w.index_select(1, weights)
     return message.new_zeros(n_nodes, plan.dim_out).index_add(0, dst, message)
 
 
@@ -311,8 +308,15 @@ class EdgeSum(torch.autograd.Function):
     @staticmethod
     def vmap(info, in_dims, x, Y, w, table, src, dst, n: int, plan: EdgePlan):
         """In ordinary operations."""
-        run = torch.vmap(lambda *tensors: plain(plan, tensors[3], *tensors[:3], *tensors[4:], n), in_dims[:6])
-        return run(x, Y, w, table, src, dst), 0
+
+        def run(x, Y, w, table, src, dst):
+            return plain(plan, _with_indices(plan, table), x, Y, w, src, dst, n)
+
+        return torch.vmap(run, in_dims[:6])(x, Y, w, table, src, dst), 0
+
+
+def _with_indices(plan: EdgePlan, table: Tensor) -> Constants:
+    return table, *(torch.tensor(index, device=table.device) for index in (plan.entries, plan.entry_weights))
 
 
 class EdgeSumGrad(torch.autograd.Function):
@@ -360,7 +364,8 @@ class EdgeSumGrad(torch.autograd.Function):
         """In ordinary operations."""
 
         def run(g, x, Y, w, table, src, dst):
-            _, pull = torch.func.vjp(lambda x, Y, w: plain(plan, table, x, Y, w, src, dst, n), x, Y, w)
+            constants = _with_indices(plan, table)
+            _, pull = torch.func.vjp(lambda x, Y, w: plain(plan, constants, x, Y, w, src, dst, n), x, Y, w)
             return tuple(d for d, need in zip(pull(g), needs) if need)
 
         return torch.vmap(run, in_dims[:7])(g, x, Y, w, table, src, dst), (0,) * sum(needs)

@@ -36,7 +36,7 @@ def spherical_harmonics(
         raise ValueError(f"spherical_harmonics: vectors have a last dimension of 3, got shape {tuple(r.shape)}")
     u = unit(r) if normalize else r
     if torch.compiler.is_compiling() or lmax <= 1:
-        return _unrolled(u, lmax, normalization)
+        return _plain(u, lmax, normalization)
     return _Solid.apply(u.reshape(-1, 3), lmax, normalization).reshape(*r.shape[:-1], (lmax + 1) ** 2)
 
 
@@ -129,19 +129,21 @@ class _Solid(torch.autograd.Function):
         return torch.cat(parts, 1)
 
 
-def _unrolled(r: Tensor, lmax: int, normalization: str) -> Tensor:
-    """The same recursion entry by entry, for a compiler to fuse into one loop."""
-    if lmax <= 1:
-        scales = [_scale(l, normalization) for l in range(2)]
-        parts = [torch.full_like(r[..., :1], scales[0]), r * scales[1]]
-        return torch.cat(parts[: lmax + 1], -1)
-    columns = r.unbind(-1)
-    block = [torch.full_like(columns[0], _scale(0, normalization))]
-    Y = block
-    for l in range(1, lmax + 1):
-        table, below = _climb(l, normalization).tolist(), block
-        block = [
-            sum(value * below[k // 3] * columns[k % 3] for k, value in enumerate(row) if value != 0) for row in table
-        ]
-        Y = Y + block
-    return torch.stack(Y, -1)
+@torch.compiler.assume_constant_result
+def _climb_rows(l: int, normalization: str) -> tuple[tuple[float, ...], ...]:
+    """`_climb` as numbers, which a compiler takes as a constant."""
+    return tuple(map(tuple, _climb(l, normalization).tolist()))
+
+
+def _plain(r: Tensor, lmax: int, normalization: str) -> Tensor:
+    """The same recursion in ordinary operations, for a compiler, and for degrees so low that nothing can be saved.
+
+    (torch 2.13 compiles a custom autograd function inside `torch.func.grad` to wrong second derivatives, silently.)
+    """
+    blocks = [torch.full_like(r[..., :1], _scale(0, normalization))]
+    if lmax >= 1:
+        blocks.append(r * _scale(1, normalization))
+    for l in range(2, lmax + 1):
+        pairs = (blocks[-1].unsqueeze(-1) * r.unsqueeze(-2)).flatten(-2)
+        blocks.append(pairs @ torch.tensor(_climb_rows(l, normalization), dtype=r.dtype, device=r.device).T)
+    return torch.cat(blocks, -1)

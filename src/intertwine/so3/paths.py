@@ -1,6 +1,6 @@
 """Which products of irreps enter a tensor product, how they are scaled, and where their weights lie."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from math import sqrt
@@ -137,13 +137,25 @@ class EdgePlan:
         equal = set(self.path_channels)
         return (len(self.paths), *equal) if len(equal) == 1 else (self.weights,)
 
-    def out_weight(self) -> np.ndarray:
+    @cached_property
+    def entries(self) -> np.ndarray:
+        """Where each entry of the output lies among the rows of all sources, one after the other."""
+        starts = np.cumsum([0, *(source.rows * source.channels for source in self.sources)])
+        return self._spread(
+            lambda i, s: starts[i] + s.row * self.sources[i].channels + np.arange(s.dim * s.width).reshape(s.dim, -1)
+        )
+
+    @cached_property
+    def entry_weights(self) -> np.ndarray:
         """The flat weight that scales each entry of the output."""
+        return self._spread(lambda i, s: np.arange(s.weight, s.weight + s.width))
+
+    def _spread(self, value: Callable[[int, Strand], np.ndarray]) -> np.ndarray:
         index = np.empty(self.dim_out, dtype=np.int64)
-        for source in self.sources:
+        for i, source in enumerate(self.sources):
             for s in source.strands:
                 block = index[s.out : s.out + s.dim * s.channels].reshape(s.dim, s.channels)
-                block[:, s.channel : s.channel + s.width] = np.arange(s.weight, s.weight + s.width)
+                block[:, s.channel : s.channel + s.width] = value(i, s)
         return index
 
 

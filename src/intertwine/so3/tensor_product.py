@@ -149,8 +149,8 @@ class EdgeConv(nn.Module):
         self.paths: tuple[tuple[int, int, Irrep], ...] = self._plan.paths
         self.weight_shape: tuple[int, ...] = self._plan.weight_shape()
         self._table = Constant(self._plan.table)
-        if not weights_per_edge:
-            self.register_buffer("_out_weight", torch.tensor(self._plan.out_weight()), persistent=False)
+        self.register_buffer("_entries", torch.tensor(self._plan.entries), persistent=False)
+        self.register_buffer("_entry_weights", torch.tensor(self._plan.entry_weights), persistent=False)
 
     def extra_repr(self) -> str:
         """Input, degree, output, number of paths."""
@@ -182,11 +182,13 @@ class EdgeConv(nn.Module):
             raise ValueError(f"EdgeConv: w has shape {tuple(w.shape)}, expected {(*edges, *self.weight_shape)}")
         if not self.weights_per_edge:
             ones = x.new_ones(1, 1).expand(Y.shape[0], self._plan.weights)
-            return self._sum(x, Y, ones, src, dst, n_nodes) * w.flatten()[self._out_weight]
+            return self._sum(x, Y, ones, src, dst, n_nodes) * w.flatten()[self._entry_weights]
         return self._sum(x, Y, w.flatten(1), src, dst, n_nodes)
 
     def _sum(self, x: Tensor, Y: Tensor, w: Tensor, src: Tensor, dst: Tensor, n_nodes: int) -> Tensor:
         table = self._table(Y)
         if torch.compiler.is_compiling():
-            return plain(self._plan, table, x, Y, w, src, dst, n_nodes)
+            # torch 2.13 compiles an autograd function inside torch.func.grad to wrong second derivatives, silently
+            constants = table, self._entries, self._entry_weights
+            return plain(self._plan, constants, x, Y, w, src, dst, n_nodes)
         return EdgeSum.apply(x, Y, w, table, src, dst, n_nodes, self._plan)

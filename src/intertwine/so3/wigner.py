@@ -93,11 +93,11 @@ def clebsch_gordan(l1: int, l2: int, l3: int) -> np.ndarray:
     return _frozen(C / sqrt(2 * l3 + 1))  # its Frobenius norm: one column for each order of l3
 
 
-@lru_cache(maxsize=64)
-def _climb(l: int) -> np.ndarray:
-    """Isometry [2l+1, (2l-1)·3] from degree (l-1) ⊗ 1 onto degree l."""
-    C = clebsch_gordan(l - 1, 1, l).reshape(-1, 2 * l + 1)
-    return _frozen(np.ascontiguousarray(C.T) * sqrt(2 * l + 1))
+@torch.compiler.assume_constant_result
+def _climb(l: int) -> tuple[tuple[float, ...], ...]:
+    """Isometry [2l+1, (2l-1)·3] from degree (l-1) ⊗ 1 onto degree l, as numbers: a compiler takes it as a constant."""
+    C = clebsch_gordan(l - 1, 1, l).reshape(-1, 2 * l + 1) * sqrt(2 * l + 1)
+    return tuple(map(tuple, C.T.tolist()))
 
 
 def wigner_blocks(lmax: int, R: Float[Tensor, "*batch 3 3"]) -> list[Tensor]:
@@ -110,7 +110,7 @@ def wigner_blocks(lmax: int, R: Float[Tensor, "*batch 3 3"]) -> list[Tensor]:
         if l == 1:
             blocks.append(R)
             continue
-        climb = torch.as_tensor(_climb(l).copy(), dtype=R.dtype, device=R.device)
+        climb = torch.tensor(_climb(l), dtype=R.dtype, device=R.device)
         D = blocks[-1]
         pairs = D[..., :, None, :, None] * R[..., None, :, None, :]
         pairs = pairs.reshape(*R.shape[:-2], 3 * (2 * l - 1), 3 * (2 * l - 1))
