@@ -7,7 +7,7 @@ from .plan import LayerPlan
 
 
 def run(plan: LayerPlan, terms: list[Tensor], weights: list[Tensor], constants: list[Tensor]) -> list[Tensor]:
-    """Output terms [batch, n, .., n, c_out] of a layer, from terms [batch, n, .., n, c_in] and weights [N, c_in, c_out].
+    """Output terms [batch, n, .., n, c_out] of input terms [batch, n, .., n, c_in] and weights [N, c_in, c_out].
 
     constants: `plan.arrays` as tensors on the device of the terms. Under torch.compile plain operations are traced, so
     that they fuse; otherwise one autograd node saves only terms and weights and contracts again in its backward.
@@ -22,6 +22,16 @@ def run(plan: LayerPlan, terms: list[Tensor], weights: list[Tensor], constants: 
     return list(_Layer.apply(plan, *terms, *weights, *constants))
 
 
+def run_transposed(
+    plan: LayerPlan, grads: list[Tensor], weights: list[Tensor], constants: list[Tensor]
+) -> list[Tensor]:
+    """Input terms from output terms by the transposed matrix of the layer: its derivative, as a layer of its own."""
+    if torch.compiler.is_compiling():
+        return plan.backward([], weights, grads, constants, True, False)[0]
+    unused = [grads[0].new_zeros(0)] * len(plan.c_in)
+    return list(_Gradient.apply(plan, (True, False), *unused, *weights, *constants, *grads))
+
+
 def _parts(plan: LayerPlan, tensors) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
     t, w = len(plan.c_in), len(plan.keys)
     return list(tensors[:t]), list(tensors[t : t + w]), list(tensors[t + w : t + w + len(plan.arrays)])
@@ -29,8 +39,6 @@ def _parts(plan: LayerPlan, tensors) -> tuple[list[Tensor], list[Tensor], list[T
 
 class _Layer(torch.autograd.Function):
     """(terms, weights) -> output terms."""
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(plan, *tensors):
@@ -66,11 +74,31 @@ class _Layer(torch.autograd.Function):
             sums.append(_Layer.apply(plan, *terms, *dw, *constants))
         return tuple(sum(parts[1:], parts[0]) for parts in zip(*sums))
 
+    @staticmethod
+    def vmap(info, in_dims, plan, *tensors):
+        t, w = len(plan.c_in), len(plan.keys)
+        tensors = _batched(info.batch_size, in_dims[1:], tensors, t + w)
+        if all(dim is None for dim in in_dims[1 + t : 1 + t + w]):
+            flat = [x.flatten(0, 1) for x in tensors[:t]]
+            weights = [x[0] for x in tensors[t : t + w]]
+            found = _Layer.apply(plan, *flat, *weights, *tensors[t + w :])
+            found = tuple(y.unflatten(0, (info.batch_size, -1)) for y in found)
+        else:
+            constants = list(tensors[t + w :])
+            found = torch.vmap(lambda *parts: tuple(plan.forward(list(parts[:t]), list(parts[t:]), constants)))(
+                *tensors[: t + w]
+            )
+        return found, (0,) * len(found)
+
+
+def _batched(size: int, dims, tensors, count: int) -> list[Tensor]:
+    """The first `count` tensors with the mapped axis in front, repeated where there is none."""
+    moved = [x.expand(size, *x.shape) if d is None else x.movedim(d, 0) for d, x in zip(dims, tensors[:count])]
+    return [*moved, *tensors[count:]]
+
 
 class _Gradient(torch.autograd.Function):
     """(terms, weights, output gradients) -> gradients of the terms, of the weights, or both."""
-
-    generate_vmap_rule = True
 
     @staticmethod
     def forward(plan, need, *tensors):
@@ -108,3 +136,17 @@ class _Gradient(torch.autograd.Function):
                 sums.append(_Layer.apply(plan, *terms, *v_weights, *constants))
             for_grads = [sum(parts[1:], parts[0]) for parts in zip(*sums)]
         return None, None, *for_terms, *for_weights, *[None] * len(constants), *for_grads
+
+    @staticmethod
+    def vmap(info, in_dims, plan, need, *tensors):
+        t, w, g = len(plan.c_in), len(plan.keys), len(plan.c_out)
+        constants = list(tensors[t + w : len(tensors) - g])
+        dims = (*in_dims[2 : 2 + t + w], *in_dims[len(in_dims) - g :])
+        parts = _batched(info.batch_size, dims, (*tensors[: t + w], *tensors[len(tensors) - g :]), t + w + g)
+
+        def gradients(*parts):
+            found = plan.backward(list(parts[:t]), list(parts[t : t + w]), list(parts[t + w :]), constants, *need)
+            return (*(found[0] or ()), *(found[1] or ()))
+
+        found = torch.vmap(gradients)(*parts)
+        return found, (0,) * len(found)

@@ -1,6 +1,7 @@
 """Pairings: spanning sets and bases of the equivariant maps of O(n), SO(n), Sp(n), Lorentz and GL(n) on tensors."""
 
 import itertools
+from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from math import comb, prod
 
@@ -69,8 +70,6 @@ def involution_word(diagram: Diagram) -> list[int]:
 
 def longest_increasing(word: Sequence[int]) -> int:
     """Length of the longest strictly increasing subsequence."""
-    from bisect import bisect_left
-
     tails: list[int] = []
     for value in word:
         at = bisect_left(tails, value)
@@ -88,6 +87,14 @@ def is_standard(diagram: Diagram, n: int) -> bool:
     return longest_increasing(word if diagram.kind == "brauer" else [-p for p in word]) <= n
 
 
+def is_standard_oriented(diagram: Diagram, out_dual: Sequence[bool], in_dual: Sequence[bool], n: int) -> bool:
+    """Whether a diagram of `oriented` is in the canonical basis for R^n: as a permutation of its vector indices, listed
+    by their covectors, it has no decreasing subsequence longer than n."""
+    partner = dict(diagram.blocks) | {b: a for a, b in diagram.blocks}
+    covectors = [p for p, dual in enumerate([*out_dual, *(not d for d in in_dual)]) if dual]
+    return longest_increasing([-partner[p] for p in covectors]) <= n
+
+
 def dimension(group: Group, l: int, k: int) -> int:
     """dim Hom(V^k, V^l) for O(n), SO(n), Sp(n), Lorentz, GLPlus(n) and SL(n), by counting tableaux.
 
@@ -99,14 +106,16 @@ def dimension(group: Group, l: int, k: int) -> int:
     if isinstance(group, SL):
         return special_linear_dimension(n, l, k)
     if isinstance(group, Sp):
-        return sum(tableaux(mu) for mu in shapes(m, n) if all(a == b for a, b in _paired(mu)))
+        return symplectic_dimension(n, m)
     if not isinstance(group, O | Lorentz):
         raise ValueError(f"dimension: {group} has no pairing diagrams; use maps.dimension")
     return pairing_dimension(n, m) + (head_dimension(n, m) if keeps_orientation(group) else 0)
 
 
-def _paired(mu: tuple[int, ...]) -> list[tuple[int, int]]:
-    return list(itertools.zip_longest(mu[::2], mu[1::2], fillvalue=0))
+def symplectic_dimension(n: int, m: int) -> int:
+    """Rank of the pairings of m points on R^n with a symplectic form: tableaux with even columns, at most n rows."""
+    paired = (mu for mu in shapes(m, n) if all(mu[i : i + 2] == mu[i : i + 1] * 2 for i in range(0, len(mu), 2)))
+    return sum(map(tableaux, paired))
 
 
 def keeps_orientation(group: Group) -> bool:
@@ -126,9 +135,14 @@ def head_dimension(n: int, m: int) -> int:
     return sum(tableaux(mu) for mu in shapes(m, n) if len(mu) == n and all(row % 2 for row in mu))
 
 
+def matching_count(m: int) -> int:
+    """Number of perfect pairings of m points, (m-1)!!."""
+    return prod(range(m - 1, 0, -2)) if m % 2 == 0 else 0
+
+
 def head_count(n: int, m: int) -> int:
     """Number of diagrams with n free points among m."""
-    return comb(m, n) * prod(range(m - n - 1, 0, -2)) if m >= n and (m - n) % 2 == 0 else 0
+    return comb(m, n) * matching_count(m - n) if m >= n else 0
 
 
 def general_linear_dimension(n: int, pairs: int) -> int:

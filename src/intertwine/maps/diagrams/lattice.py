@@ -42,9 +42,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Lattice:
-    """The contractions of a term, in an order in which each finds its source made. `root` is the term itself."""
+    """The contractions of a term, in an order in which each finds its source made. `root` is the term itself, with its
+    axes in the order `axes`: those of type 0 first."""
 
     n: int
+    axes: tuple[int, ...]
     root: Level
     levels: tuple[tuple[Level, tuple[Step, ...]], ...]
     slots: dict[Level, dict[Node, int]]
@@ -52,7 +54,7 @@ class Lattice:
     def down(self, x: Tensor, constants: list[Tensor]) -> dict[Level, Tensor]:
         """All stacks [batch, n, .., n, slots·channels] of a term [batch, n, .., n, channels]."""
         c, dtype = x.shape[-1], accumulation_dtype(x.dtype)
-        stacks = {self.root: x}
+        stacks = {self.root: permuted(x, self.axes)}
         for level, steps in self.levels:
             parts = []
             for step in steps:
@@ -84,7 +86,7 @@ class Lattice:
                     stacks[step.source] = y.new_zeros(sizes)
                 into = stacks[step.source]
                 step.move.up(into if whole else into[..., step.first * c : step.last * c], y, constants)
-        return stacks.get(self.root)
+        return permuted(stacks[self.root], inverse(self.axes)) if self.root in stacks else None
 
     def entries(self) -> int:
         """Entries that the sums and traces of `down` read, for one channel."""
@@ -94,6 +96,18 @@ class Lattice:
                 axes = sum(step.source[1:]) - isinstance(step.move, Diagonal | Trace)
                 total += (step.last - step.first) * self.n**axes
         return total
+
+
+def permuted(x: Tensor, order: tuple[int, ...]) -> Tensor:
+    """A view of x [batch, axes.., channels] whose axis i is axis order[i] of x; axes after those of the order stay."""
+    if order == tuple(range(len(order))):
+        return x
+    return x.permute(0, *(1 + axis for axis in order), *range(1 + len(order), x.ndim))
+
+
+def inverse(order: tuple[int, ...]) -> tuple[int, ...]:
+    """The order that undoes `permuted`."""
+    return tuple(sorted(range(len(order)), key=order.__getitem__))
 
 
 def accumulation_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -168,7 +182,8 @@ def build(
         placed.sort(key=lambda entry: entry[:3])
         slots[level] = {node: slot for slot, (*_, node) in enumerate(placed)}
         made.append((level, _runs_of_slots(placed)))
-    return Lattice(n, level_of(root), tuple(made), slots)
+    axes = tuple(sorted(range(order), key=lambda p: types[p]))
+    return Lattice(n, axes, level_of(root), tuple(made), slots)
 
 
 def _rank(move: Move) -> tuple:

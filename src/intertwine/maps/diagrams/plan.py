@@ -4,13 +4,14 @@ No tensor is larger than input or output times the bijections of one product, ne
 plain tensor code; `apply` gives them derivatives. Source: arXiv:2304.14165, section 4, shared over all diagrams.
 """
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .lattice import accumulation_dtype
+from .lattice import accumulation_dtype, inverse, permuted
 from .layout import Layout, Meeting
 
 MAX_STACK_BYTES = 256 * 2**20  # stacks of permuted copies above this are made one at a time
@@ -166,7 +167,7 @@ class LayerPlan:
             y = lattice.up(stacks, c, constants)
             if y is None:
                 y = like.new_zeros(like.shape[0], *(self.n,) * sum(lattice.root[1:]), c)
-            out.append(y.to(like.dtype))
+            out.append(y.to(like.dtype).contiguous())
         return out
 
     # --- one product with its bijections, on whichever side is narrower
@@ -174,20 +175,21 @@ class LayerPlan:
     def _product(self, meeting: Meeting, X: Tensor, index: int, pieces: dict) -> Tensor:
         """Σ over bijections of (X permuted) W."""
         sizes, orders = X.shape[:-1], meeting.orders
+        rows = math.prod(sizes)
         W = self._matrix(index, pieces, True)
         P, A, B = W.shape
         if P == 1:
-            return (_permuted(X, orders[0]).reshape(-1, A) @ W[0]).view(*sizes, B)
+            return (permuted(X, orders[0]).reshape(rows, A) @ W[0]).view(*sizes, B)
         if P * X.numel() * X.element_size() > self.max_stack_bytes:
             Y = None
             for order, w in zip(orders, W):
-                term = _permuted(X, order).reshape(-1, A)
+                term = permuted(X, order).reshape(rows, A)
                 Y = term @ w if Y is None else Y.addmm_(term, w)
             return Y.view(*sizes, B)
         if A <= B:
-            stacked = torch.cat([_permuted(X, order) for order in orders], -1)
-            return (stacked.view(-1, P * A) @ W.view(P * A, B)).view(*sizes, B)
-        mixed = (X.reshape(-1, A) @ W.transpose(0, 1).reshape(A, P * B)).view(*sizes, P, B)
+            stacked = torch.cat([permuted(X, order) for order in orders], -1)
+            return (stacked.reshape(rows, P * A) @ W.view(P * A, B)).view(*sizes, B)
+        mixed = (X.reshape(rows, A) @ W.transpose(0, 1).reshape(A, P * B)).view(*sizes, P, B)
         return _sum_permuted(mixed, orders)
 
     def _transposed(
@@ -196,29 +198,30 @@ class LayerPlan:
         """Gradients for X (if W is given) and for W as [A, P, B] (if X is given), from the output's G."""
         sizes, P, B = G.shape[:-1], len(meeting.orders), G.shape[-1]
         A = W.shape[0] if W is not None else X.shape[-1]
-        back = [_inverse(order, G.ndim - 2) for order in meeting.orders]
-        rows = None if X is None else X.reshape(-1, A)
+        back = [inverse(order) for order in meeting.orders]
+        count = math.prod(sizes)
+        rows = None if X is None else X.reshape(count, A)
         if P * G.numel() * G.element_size() > self.max_stack_bytes:
             Z, parts = None, []
             for p, order in enumerate(back):
-                g = _permuted(G, order).reshape(-1, B)
+                g = permuted(G, order).reshape(count, B)
                 if W is not None:
                     Z = g @ W[:, p].T if Z is None else Z.addmm_(g, W[:, p].T)
                 if rows is not None:
                     parts.append(rows.T @ g)
             return None if Z is None else Z.view(*sizes, A), torch.stack(parts, 1) if parts else None
         if P == 1:
-            stacked = _permuted(G, back[0]).reshape(-1, B)
+            stacked = permuted(G, back[0]).reshape(count, B)
         elif B <= 2 * A:
-            stacked = torch.cat([_permuted(G, order) for order in back], -1).view(-1, P * B)
+            stacked = torch.cat([permuted(G, order) for order in back], -1).reshape(count, P * B)
         else:
             Z = gW = None
             if W is not None:
-                mixed = (G.reshape(-1, B) @ W.permute(2, 1, 0).reshape(B, P * A)).view(*sizes, P, A)
+                mixed = (G.reshape(count, B) @ W.permute(2, 1, 0).reshape(B, P * A)).view(*sizes, P, A)
                 Z = _sum_permuted(mixed, back)
             if X is not None:
-                turned = torch.cat([_permuted(X, order) for order in meeting.orders], -1).view(-1, P * A)
-                gW = (turned.T @ G.reshape(-1, B)).view(P, A, B).transpose(0, 1)
+                turned = torch.cat([permuted(X, order) for order in meeting.orders], -1).reshape(count, P * A)
+                gW = (turned.T @ G.reshape(count, B)).view(P, A, B).transpose(0, 1)
             return Z, gW
         Z = None if W is None else (stacked @ W.reshape(A, P * B).T).view(*sizes, A)
         return Z, None if rows is None else (rows.T @ stacked).view(A, P, B)
@@ -241,20 +244,9 @@ def _joined(parts: list[Tensor], axis: int) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts, axis)
 
 
-def _permuted(X: Tensor, order: tuple[int, ...]) -> Tensor:
-    """Axis i of the result is axis order[i] of X; axes after those of the order stay."""
-    if order == tuple(range(len(order))):
-        return X
-    return X.permute(0, *(1 + axis for axis in order), *range(1 + len(order), X.ndim))
-
-
-def _inverse(order: tuple[int, ...], axes: int) -> tuple[int, ...]:
-    return tuple(sorted(range(len(order)), key=order.__getitem__))
-
-
 def _sum_permuted(mixed: Tensor, orders) -> Tensor:
     """Σ_p of the slices mixed[.., p, :], each with its own order of axes."""
-    slices = [_permuted(mixed[..., p, :], order) for p, order in enumerate(orders)]
+    slices = [permuted(mixed[..., p, :], order) for p, order in enumerate(orders)]
     total = slices[0] + slices[1]
     for part in slices[2:]:
         total += part

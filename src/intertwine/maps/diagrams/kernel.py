@@ -1,0 +1,136 @@
+"""Diagrams as a rule of `maps.between`: the basis of one block, and its norms by counting."""
+
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
+from math import factorial
+
+import numpy as np
+
+from ...groups import Group, Lorentz, Sp
+from ...reps import Product
+from ..kernel import Kernel, Plan
+from . import bases
+from .bases import Term
+from .category import Diagram
+from .functor import forms, functor
+from .fuse import AllAtOnce, Transposed
+
+
+@dataclass(frozen=True, eq=False)
+class DiagramKernel(Kernel):
+    """The maps from the term U to the term W, one for each diagram; `spans` counts the diagrams before reduction.
+
+    flipped: the transposed matrices, from W to U.
+    """
+
+    group: Group
+    W: Term
+    U: Term
+    diagrams: tuple[Diagram, ...]
+    spans: int
+    flipped: bool = False
+
+    @property
+    def dim_in(self) -> int:
+        return self.group.dim_V ** (self.W if self.flipped else self.U).order
+
+    @property
+    def dim_out(self) -> int:
+        return self.group.dim_V ** (self.U if self.flipped else self.W).order
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(map(str, self.diagrams))
+
+    @property
+    def route(self) -> str:
+        kinds = " and ".join(dict.fromkeys(d.kind for d in self.diagrams))
+        left_out = f", {self.spans} reduced to a basis" if self.spans > self.N else ""
+        return f"{kinds or 'no'} diagrams{left_out}"
+
+    def dense(self) -> np.ndarray:
+        n = self.group.dim_V
+        out = np.empty((self.N, n**self.W.order, n**self.U.order))
+        for matrix, d in zip(out, self.diagrams):
+            matrix[:] = functor(d, self.group)
+        if (lowered := musical(self.group, self.W, lower=True)) is not None:
+            index, sign = lowered
+            out = sign[:, None] * out[:, index]
+        if (raised := musical(self.group, self.U, lower=False)) is not None:
+            index, sign = raised
+            out[:, :, index] = out * sign
+        return out.transpose(0, 2, 1) if self.flipped else out
+
+    def plan(self, c_in: int, c_out: int) -> Plan:
+        if self.flipped:
+            return Transposed.of(self, c_in, c_out)
+        return AllAtOnce.of(self, c_in, c_out)
+
+    @property
+    def transpose(self) -> "DiagramKernel":
+        return DiagramKernel(self.group, self.W, self.U, self.diagrams, self.spans, not self.flipped)
+
+    def squares(self) -> np.ndarray:
+        n = self.group.dim_V
+        return np.array([_square(d, n) for d in self.diagrams], dtype=np.float64)
+
+    def row_sums(self) -> np.ndarray:
+        """Entries are 0 and ±1, so these are the squared row norms."""
+        n = self.group.dim_V
+        return np.array([_row(d.T if self.flipped else d, n) for d in self.diagrams], dtype=np.float64)
+
+    def row_norms(self) -> np.ndarray:
+        return np.sqrt(self.row_sums())
+
+
+def _square(d: Diagram, n: int) -> int:
+    """Nonzero entries of a diagram's matrix."""
+    if not d.head:
+        return n ** len(d.blocks)
+    return factorial(n) * n ** (len(d.blocks) - sum(i >= 0 for i in d.head))
+
+
+def _row(d: Diagram, n: int) -> int:
+    """Nonzero entries of the fullest row."""
+    if not d.head:
+        return n ** len(d.bottom_only)
+    tied = {i for i in d.head if i >= 0}
+    on_top = sum(d.blocks[i][0] < d.l for i in tied)
+    loose = sum(block[0] >= d.l for i, block in enumerate(d.blocks) if i not in tied)
+    return factorial(n - on_top) * n**loose
+
+
+@lru_cache(maxsize=64)
+def musical(group: Group, term: Term, lower: bool) -> tuple[np.ndarray, np.ndarray] | None:
+    """V to V* (lower), or V* to V, on the dual axes of a term, by the group's form: (index, sign) with
+    y[i] = sign[i] x[index[i]]; None where no axis is dual, and for GL(n), which has no form."""
+    if not isinstance(group, Sp | Lorentz) or not any(term.dual):
+        return None
+    below, above = forms(group)
+    form = below if lower else above
+    index, sign = np.zeros(1, dtype=np.int64), np.ones(1)
+    for dual in term.dual:
+        M = form if dual else np.eye(group.dim_V, dtype=np.int64)
+        there = np.abs(M).argmax(1)
+        index = (index[:, None] * group.dim_V + there).reshape(-1)
+        sign = (sign[:, None] * M[np.arange(group.dim_V), there]).reshape(-1)
+    return index, sign
+
+
+@lru_cache(maxsize=256)
+def kernel(group: Group, U: Product, W: Product, spanning: bool = False) -> DiagramKernel | None:
+    """Hom(U, W) for tensor powers of V, V* and det of a group with diagrams; None for anything else.
+
+    spanning: all diagrams of the theorem, also where they are dependent. Raises ValueError for absurd orders.
+    """
+    source, target = bases.term(group, U), bases.term(group, W)
+    if source is None or target is None or not (U.factors or W.factors):
+        return None
+    found = bases.diagrams(group, target, source, spanning)
+    return DiagramKernel(group, target, source, found, sum(bases.counts(group, target, source)))
+
+
+def dimension(group: Group, U: Product, W: Product) -> int | None:
+    """dim Hom(U, W) by formula, None where the diagrams do not apply."""
+    source, target = bases.term(group, U), bases.term(group, W)
+    return None if source is None or target is None else bases.dimension(group, target, source)
