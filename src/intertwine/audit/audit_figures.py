@@ -75,8 +75,8 @@ def noise_strip(result: AuditResult) -> Figure:
         "bar": "largest error",
     }
     legend = "".join(
-        f'<span class="key"><svg viewBox="0 0 18 18" width="18" height="18" aria-hidden="true">{_mark(shape, 9, 9)}</svg>'
-        f"{name}</span>"
+        f'<span class="key"><svg viewBox="0 0 18 18" width="18" height="18" aria-hidden="true">'
+        f"{_mark(shape, 9, 9)}</svg>{name}</span>"
         for shape, name in names.items()
     )
     return Figure(
@@ -125,7 +125,7 @@ def sample_scatter(result: AuditResult, o: OutputAudit, marks: list[int], scale:
         ["sample", "‖f(x)‖", "RMS error", "largest error"],
         rows,
         stage="samples",
-        note="One mark per sample; a hatched square at the top is a sample without a value. Choose one to see its errors.",
+        note="One mark per sample; a hatched square at the top is a sample without a value.",
     )  # fmt: skip
 
 

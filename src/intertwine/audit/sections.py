@@ -269,7 +269,8 @@ def _worst(r: AuditResult, place: dict[int, int], names: list[str]) -> str:
         lost = f" {r.missing_pairs:,} pairs have no value; {len(r.missing)} of them are listed last."
     return (
         '<div class="card" data-copies><h3>Worst pairs</h3>'
-        f'<p class="soft">A sample and an element, largest relative error first.{lost}</p>'{scroll(heads, rows, 'worst pairs')}{COPY}</div>"
+        f'<p class="soft">A sample and an element, largest relative error first.{lost}</p>'
+        f"{scroll(heads, rows, 'worst pairs')}{COPY}</div>"
     )
 
 
@@ -312,8 +313,8 @@ def _targets(r: NeroResult) -> str:
         return ""
     if r.agreement is None or r.tied is None:
         return (
-            '<div class="card"><h3>Targets</h3><p>There are no labels here: each output is compared with what the model says '
-            "of the unmoved input, moved along. This measures symmetry, not accuracy.</p></div>"
+            '<div class="card"><h3>Targets</h3><p>There are no labels: each output is compared with what the model '
+            "says of the unmoved input, moved along. This measures symmetry, not accuracy.</p></div>"
         )
     rows = []
     for name, agreement, tied in zip(r.models, r.agreement, r.tied):
