@@ -5,7 +5,6 @@ It lives here and not with training, so that a potential can be used where no tr
 
 import json
 import math
-import os
 from collections.abc import Mapping
 from datetime import timedelta
 from pathlib import Path
@@ -17,6 +16,7 @@ from torch import Tensor
 
 from intertwine import __version__
 from intertwine.extras import require
+from intertwine.files import write_atomically
 
 FORMAT = "intertwine.checkpoint/1"
 CONVENTIONS = {
@@ -94,31 +94,6 @@ def _decode(node: Any, tensors: Mapping[str, Tensor]) -> Any:
         case "timedelta":
             return timedelta(seconds=value)
     raise ValueError(f"checkpoint: a node of unknown kind {kind!r}; it was written by a newer intertwine")
-
-
-def write_atomically(path: str | Path, data: bytes) -> None:
-    """Replace `path` by `data` so that a crash or a full disk leaves either the old file or the new one, whole.
-
-    Raises OSError when the new file cannot be written; the old one is then untouched.
-    """
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # Same folder, because os.replace is atomic only within one file system.
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
-    folder = os.open(path.parent, os.O_RDONLY)
-    try:
-        os.fsync(folder)  # the rename itself must survive a power cut
-    finally:
-        os.close(folder)
 
 
 def save(tree: Mapping[str, Any], path: str | Path) -> None:

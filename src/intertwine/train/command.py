@@ -9,6 +9,7 @@ from typing import Any
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 
 from intertwine.data.atoms import write
+from intertwine.files import write_atomically
 from intertwine.models import saved
 
 from .checkpoint import SafetensorsIO
@@ -119,7 +120,7 @@ class PotentialCLI(LightningCLI):
             table = self.model.metrics.table()
             _say(_table(table))
             path = self.folder / "metrics.json"
-            saved.write_atomically(path, json.dumps(table, indent=1).encode())
+            write_atomically(path, json.dumps(table, indent=1))
             _say(f"written: {path}")
 
     def predict(self, **kwargs: Any) -> None:

@@ -1,5 +1,7 @@
-"""One bar for a whole training run, in the unit that ends it, with the validation error beside it."""
+"""Progress for people: one bar for each long job, silent where nobody watches."""
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import lightning.pytorch as pl
@@ -7,6 +9,8 @@ from lightning.pytorch.callbacks import ProgressBar
 from tqdm.auto import tqdm
 
 from .schedule import progress
+
+_FORMAT = "{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}"
 
 
 class BudgetBar(ProgressBar):
@@ -28,12 +32,12 @@ class BudgetBar(ProgressBar):
         super().on_train_start(trainer, pl_module)
         self._bar = tqdm(
             total=100,
-            desc=self.label,
+            desc=f"{self.label:<28}",
             position=self.row,
-            disable=not self._shown,
+            disable=None if self._shown else True,  # None: only where somebody watches
             miniters=1,
             mininterval=0,
-            bar_format="{desc:<28}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}{postfix}",
+            bar_format=_FORMAT,
         )
 
     def on_train_batch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule, *args: Any) -> None:
@@ -57,3 +61,16 @@ class BudgetBar(ProgressBar):
         if self._bar is not None:
             self._bar.close()
             self._bar = None
+
+
+@contextmanager
+def bar(label: str) -> Iterator[Callable[[int, int], None]]:
+    """A bar for the length of a block; gives the function to call with (done, total)."""
+    with tqdm(total=0, desc=f"{label:<28}", disable=None, bar_format=_FORMAT) as drawn:
+
+        def update(done: int, total: int) -> None:
+            drawn.total = total
+            if done == total or done - drawn.n >= max(total // 200, 1):
+                drawn.update(done - drawn.n)
+
+        yield update

@@ -32,9 +32,10 @@ class Backbone(Protocol):
 
 
 class Potential(nn.Module):
-    """Interatomic potential E = Σ_i (σ_z ε_i + e_z) with forces and stress as exact derivatives.
+    """Interatomic potential E = Σ_i (σ_z (ε_i - ε_z) + e_z) with forces and stress as exact derivatives.
 
-    backbone: a `Backbone` giving ε; species: chemical symbols in the order of the network's species index;
+    backbone: a `Backbone` giving ε; ε_z is its value for an atom without neighbours, so that a lonely atom has the
+    energy e_z and a molecule that comes apart ends at the sum of the shifts; species: chemical symbols in the order of the network's species index;
     cutoff: Å, that of the graphs; energy_shift: e in eV, one per species; energy_scale: σ in eV, one for all or one
     per species. Energies are summed in float64 whatever the network's dtype: at -9391 eV a float32 step is 1 meV.
     forces: "gradient" or "none"; stress=False skips the virial.
@@ -173,9 +174,12 @@ class Potential(nn.Module):
         image = torch.einsum("ei,eij->ej", edge_shift.to(pos.dtype), cell[edge_graph].to(pos.dtype))
         vectors = (pos[source] - pos[target] + image).to(dtype)
         scale, shift = self.scale[species], self.shift[species]
+        # One lonely atom of each species rides along: measured from it, an atom without neighbours has ε = 0.
+        everyone = torch.cat([species, torch.arange(len(self.species), device=species.device)])
 
         def total(vectors: Tensor) -> tuple[Tensor, Tensor]:
-            energies = self.backbone(species, vectors, edge_index).to(torch.float64) * scale
+            raw = self.backbone(everyone, vectors, edge_index).to(torch.float64)
+            energies = (raw[: len(species)] - raw[len(species) :].index_select(0, species)) * scale
             return energies.sum(), energies
 
         if self.forces == "gradient":
