@@ -8,7 +8,6 @@ import multiprocessing
 import sys
 import time
 import warnings
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +15,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from tqdm.auto import tqdm
 
 from . import audit
 from .data.atoms import (
@@ -40,7 +38,7 @@ from .train.data import AtomicDataModule
 from .train.fit import fit_potential
 from .train.metrics import PotentialMetrics
 from .train.potential import PotentialModule
-from .train.progress import BudgetBar
+from .train.progress import BudgetBar, bar
 from .train.schedule import Optimizer
 
 CUTOFF = 4.5  # Å: all of ethanol
@@ -100,7 +98,7 @@ class Demo:
         if self.structures.is_file():
             return
         s = self.settings
-        with _bar("labels from GFN2-xTB") as update:
+        with bar("labels from GFN2-xTB") as update:
             images = xtb_trajectory(
                 s.molecule, s.frames + s.test_frames, temperature=s.temperature, seed=s.seed, progress=update
             )
@@ -250,7 +248,7 @@ class Demo:
         """Constant energy for `picoseconds` from a test frame, in float64, 0.5 fs a step."""
         atoms = to_ase(self.upright[0])
         atoms.calc = Calculator(self.model("equivariant"), dtype=torch.float64)
-        with _bar("constant-energy dynamics") as update:
+        with bar("constant-energy dynamics") as update:
             return nve(atoms, picoseconds=self.settings.picoseconds, seed=self.settings.seed, progress=update)
 
     # --- stage 4: what people read
@@ -261,7 +259,7 @@ class Demo:
             (which, rotated): self.predict(which, rotated=rotated) for which in NETWORKS for rotated in (False, True)
         }
         motion = self.dynamics()
-        with _bar("audit of the symmetry") as update:
+        with bar("audit of the symmetry") as update:
             audits = []
             for i, which in enumerate(NETWORKS):
                 audits.append(self.symmetry(which))
@@ -407,25 +405,3 @@ def throughput(model: Any, graphs: list[Any], *, batch_size: int = 50, repeats: 
             model(batch)
         times.append(time.perf_counter() - started)
     return batch_size / float(np.median(times[1:]))
-
-
-class _bar:
-    """A tqdm bar as a context: gives the callback (done, total)."""
-
-    def __init__(self, label: str):
-        self.label = label
-
-    def __enter__(self) -> Callable[[int, int], None]:
-        self.bar = tqdm(
-            total=0, desc=f"{self.label:<28}", bar_format="{desc}{percentage:3.0f}%|{bar}| {elapsed}<{remaining}"
-        )
-
-        def update(done: int, total: int) -> None:
-            self.bar.total = total
-            if done == total or done - self.bar.n >= max(total // 200, 1):
-                self.bar.update(done - self.bar.n)
-
-        return update
-
-    def __exit__(self, *_: Any) -> None:
-        self.bar.close()

@@ -50,9 +50,9 @@ def nve(
 ) -> NVE:
     """Run velocity Verlet on a copy of `atoms`, which must carry a calculator.
 
-    temperature: K, of the initial velocities (no net momentum, no rotation); timestep: fs; progress: called with
-    (steps done, steps in all). Raises ValueError for settings that are not positive or atoms without a calculator, and
-    FloatingPointError naming the step when the energy stops being finite.
+    temperature: K, of the initial velocities (no net momentum; a molecule does not turn); timestep: fs; progress:
+    called with (steps done, steps in all). Raises ValueError for settings that are not positive or atoms without a
+    calculator, and FloatingPointError naming the step when the energy stops being finite.
     """
     if atoms.calc is None:
         raise ValueError("nve: the atoms carry no calculator; set atoms.calc = Calculator(model)")
@@ -62,15 +62,11 @@ def nve(
             f"{picoseconds=} {timestep=}"
         )
     units = require("ase.units", "atoms")
-    velocities = require("ase.md.velocitydistribution", "atoms")
     from ase.md.verlet import VelocityVerlet
 
     system = atoms.copy()
     system.calc = atoms.calc
-    rng = np.random.RandomState(seed)
-    velocities.MaxwellBoltzmannDistribution(system, temperature_K=temperature, rng=rng)
-    velocities.Stationary(system)
-    velocities.ZeroRotation(system)
+    system.set_velocities(_thermal(system, temperature, np.random.default_rng(seed)))
     steps = round(1000 * picoseconds / timestep)
     kinetic, potential = np.empty(steps + 1), np.empty(steps + 1)
     motion = VelocityVerlet(system, timestep * units.fs)
@@ -86,3 +82,17 @@ def nve(
             progress(step, steps)
     seconds = time.perf_counter() - started
     return NVE(timestep * np.arange(steps + 1), kinetic, potential, len(system), steps / max(seconds, 1e-9))
+
+
+def _thermal(atoms: Any, temperature: float, rng: np.random.Generator) -> Float[np.ndarray, "n 3"]:
+    """Velocities (ASE units) from the Maxwell-Boltzmann distribution, the whole neither moving nor turning."""
+    mass = atoms.get_masses()[:, None]
+    v = np.sqrt(require("ase.units", "atoms").kB * temperature / mass) * rng.standard_normal((len(atoms), 3))
+    v -= (mass * v).sum(0) / mass.sum()
+    if atoms.pbc.any():
+        return v
+    r = atoms.positions - (mass * atoms.positions).sum(0) / mass.sum()
+    inertia = (mass * r**2).sum() * np.eye(3) - (mass * r).T @ r
+    # The pseudo-inverse, because a linear molecule has no inertia about its axis.
+    spin = np.linalg.pinv(inertia, rcond=1e-10) @ (mass * np.cross(r, v)).sum(0)
+    return v - np.cross(spin, r)
