@@ -91,7 +91,7 @@ class ExpBernstein(nn.Module):
 
 
 class PolynomialEnvelope(nn.Module):
-    """1 - (p+1)(p+2)/2 u^p + p(p+2) u^(p+1) - p(p+1)/2 u^(p+2) with u = r/cutoff, and 0 beyond (arXiv:2003.03123, eq. 8).
+    """1 - (p+1)(p+2)/2 u^p + p(p+2) u^(p+1) - p(p+1)/2 u^(p+2), u = r/cutoff; 0 beyond (arXiv:2003.03123, eq. 8).
 
     Value and two derivatives vanish at the cutoff (Å). Raises ValueError for cutoff <= 0 or p < 2.
     """
