@@ -1,6 +1,14 @@
 """Layers for any representation."""
 
+from .activation import NormActivation as NormActivation
+from .activation import ScalarActivation as ScalarActivation
+from .activation import second_moment_constant as second_moment_constant
+from .gate import Gate as Gate
+from .gate import gate_rep as gate_rep
 from .linear import Linear as Linear
+from .norm import DegreeRMSNorm as DegreeRMSNorm
+from .norm import EquivariantBatchNorm as EquivariantBatchNorm
+from .norm import SeparableLayerNorm as SeparableLayerNorm
 from .radial import Bessel as Bessel
 from .radial import CosineEnvelope as CosineEnvelope
 from .radial import ExpBernstein as ExpBernstein

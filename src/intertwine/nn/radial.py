@@ -42,6 +42,7 @@ class Bessel(nn.Module):
     def forward(self, r: Float[Tensor, "*edges"]) -> Float[Tensor, "*edges count"]:
         """r: Å; result in Å^(-3/2)."""
         w = self.frequencies if self.trainable else self._frequencies(r)
+        r = r.clamp(min=1e-6 * self.cutoff)  # sinc has no second derivative at zero in torch: NaN would spread
         # sin(wr/c)/r = (w/c) sinc(wr/πc), and sinc is smooth at zero
         return (math.sqrt(2 / self.cutoff) / self.cutoff) * w * torch.sinc(r[..., None] * (w / (math.pi * self.cutoff)))
 
@@ -79,15 +80,17 @@ class ExpBernstein(nn.Module):
         if not gamma > 0:
             raise ValueError(f"ExpBernstein: gamma must be positive (1/Å), got {gamma}")
         self.gamma = gamma
-        k = np.arange(count)
-        self._k = Constant(k.astype(float))
-        self._log_binomial = Constant(np.array([math.log(math.comb(count - 1, int(i))) for i in k]))
+        self._binomial = Constant(np.array([math.comb(count - 1, k) for k in range(count)], dtype=float))
 
     def forward(self, r: Float[Tensor, "*edges"]) -> Float[Tensor, "*edges count"]:
         """r: Å; result without unit, rows sum to one."""
-        u = torch.exp(-self.gamma * r)[..., None]
-        k = self._k(r)
-        return torch.exp(self._log_binomial(r)) * u**k * (1 - u) ** (self.count - 1 - k)
+        u = torch.exp(-self.gamma * r)
+        # by multiplication: powers with a tensor as exponent have no second derivative at zero
+        rising, falling = [torch.ones_like(u)], [torch.ones_like(u)]
+        for _ in range(self.count - 1):
+            rising.append(rising[-1] * u)
+            falling.append(falling[-1] * (1 - u))
+        return self._binomial(r) * torch.stack(rising, -1) * torch.stack(falling[::-1], -1)
 
 
 class PolynomialEnvelope(nn.Module):

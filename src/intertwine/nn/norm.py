@@ -1,0 +1,134 @@
+"""Normalisations that commute with a group: lengths are scaled, and only invariants are shifted."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..reps import Rep
+from .activation import is_invariant
+
+
+class _Norm(nn.Module):
+    """Checks and parameters that the norms share: a scale for each channel of each term, a shift for invariants."""
+
+    def __init__(self, rep: Rep, eps: float, affine: bool):
+        super().__init__()
+        name = type(self).__name__
+        if not rep.is_orthogonal:
+            raise ValueError(f"{name}: lengths are not invariant under {rep!r}, which is not orthogonal")
+        if not eps > 0:
+            raise ValueError(f"{name}: eps must be positive, got {eps}")
+        self.rep_in = self.rep_out = rep
+        self.eps = eps
+        self.invariant = tuple(is_invariant(W) for W, _ in rep.terms)
+        self.weight = nn.Parameter(torch.ones(sum(c for _, c in rep.terms))) if affine else None
+        shifts = sum(c for (_, c), invariant in zip(rep.terms, self.invariant) if invariant)
+        self.bias = nn.Parameter(torch.zeros(shifts)) if affine and shifts else None
+
+    def extra_repr(self) -> str:
+        """The representation."""
+        return str(self.rep_in)
+
+    def _blocks(self, x: Tensor) -> list[Tensor]:
+        """The terms as [..., components, channels]."""
+        return [
+            block.reshape(*x.shape[:-1], W.dim, c) for (W, c), block in zip(self.rep_in.terms, self.rep_in.split(x))
+        ]
+
+    def _join(self, blocks: list[Tensor]) -> Tensor:
+        """Scale, shift and join what `_blocks` gave."""
+        out, scale, shift = [], 0, 0
+        for (_, c), invariant, block in zip(self.rep_in.terms, self.invariant, blocks):
+            if self.weight is not None:
+                block = block * self.weight[scale : scale + c]
+            if self.bias is not None and invariant:
+                block = block + self.bias[shift : shift + c]
+                shift += c
+            out.append(block.flatten(-2))
+            scale += c
+        return torch.cat(out, -1)
+
+
+class EquivariantBatchNorm(_Norm):
+    """Batch normalisation: invariants by mean and variance, other terms by the mean of |x|²/dim, channel by channel.
+
+    Statistics run over all leading axes. Evaluation uses running ones (buffers `running_mean`, `running_square`; weight
+    `momentum` for the newest batch). An empty batch passes unchanged. Raises ValueError for a representation that is
+    not orthogonal.
+    """
+
+    def __init__(self, rep: Rep, *, eps: float = 1e-5, momentum: float = 0.1, affine: bool = True):
+        super().__init__(rep, eps, affine)
+        self.momentum = momentum
+        means = sum(c for (_, c), invariant in zip(rep.terms, self.invariant) if invariant)
+        self.register_buffer("running_mean", torch.zeros(means))
+        self.register_buffer("running_square", torch.ones(sum(c for _, c in rep.terms)))
+
+    def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
+        """Normalise; in training mode the running statistics move."""
+        blocks = [block.flatten(0, -3) if x.ndim > 1 else block[None] for block in self._blocks(x)]
+        learn = self.training and x.numel() > 0
+        new, means, squares, mean_at, square_at = [], [], [], 0, 0
+        for (_, c), invariant, block in zip(self.rep_in.terms, self.invariant, blocks):
+            if invariant:
+                mean = block.mean((0, 1)) if learn else self.running_mean[mean_at : mean_at + c]
+                means.append(mean)
+                block = block - mean
+                mean_at += c
+            square = block.square().mean((0, 1)) if learn else self.running_square[square_at : square_at + c]
+            squares.append(square)
+            new.append(block * torch.rsqrt(square + self.eps))
+            square_at += c
+        if learn:
+            with torch.no_grad():
+                self.running_square.lerp_(torch.cat(squares).detach().to(self.running_square), self.momentum)
+                if means:
+                    self.running_mean.lerp_(torch.cat(means).detach().to(self.running_mean), self.momentum)
+        return self._join(new).reshape(x.shape)
+
+
+class DegreeRMSNorm(_Norm):
+    """Each term divided by its root mean square over components and channels, sample by sample.
+
+    Raises ValueError for a representation that is not orthogonal.
+    """
+
+    def __init__(self, rep: Rep, *, eps: float = 1e-5, affine: bool = True):
+        super().__init__(rep, eps, affine)
+
+    def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
+        """Normalise."""
+        return self._join(
+            [block * torch.rsqrt(block.square().mean((-2, -1), keepdim=True) + self.eps) for block in self._blocks(x)]
+        )
+
+
+class SeparableLayerNorm(_Norm):
+    """Invariants by layer normalisation; all other terms by one common root mean square (arXiv:2306.12059, sec. 4.3).
+
+    That is √(mean over the terms of their mean square over components and channels, + eps), sample by sample; each
+    invariant term has its own mean and variance over its channels. Raises ValueError for a representation that is not
+    orthogonal.
+    """
+
+    def __init__(self, rep: Rep, *, eps: float = 1e-5, affine: bool = True):
+        super().__init__(rep, eps, affine)
+
+    def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
+        """Normalise."""
+        blocks = self._blocks(x)
+        squares = [
+            block.square().mean((-2, -1), keepdim=True)
+            for invariant, block in zip(self.invariant, blocks)
+            if not invariant
+        ]
+        common = torch.rsqrt(sum(squares) / len(squares) + self.eps) if squares else None
+        new = []
+        for invariant, block in zip(self.invariant, blocks):
+            if invariant:
+                block = block - block.mean(-1, keepdim=True)
+                block = block * torch.rsqrt(block.square().mean(-1, keepdim=True) + self.eps)
+            else:
+                block = block * common
+            new.append(block)
+        return self._join(new)
