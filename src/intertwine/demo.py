@@ -13,7 +13,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 
 from . import audit
@@ -40,6 +39,7 @@ from .train.metrics import PotentialMetrics
 from .train.potential import PotentialModule
 from .train.progress import BudgetBar, bar
 from .train.schedule import Optimizer
+from .train.summary import error_table, render, throughput
 
 CUTOFF = 4.5  # Å: all of ethanol
 NETWORKS = {"equivariant": "NequIP", "twin": "Cartesian"}
@@ -269,7 +269,13 @@ class Demo:
         rates = {which: throughput(model, list(self.upright)) for which, model in self.models.items()}
         parameters = {which: sum(p.numel() for p in model.parameters()) for which, model in self.models.items()}
 
-        lines = error_table({key: metrics for key, (metrics, _) in predicted.items()}, parameters, rates)
+        lines = error_table(
+            {(TITLES[w], "rotated" if r else "upright"): errors for (w, r), (errors, _) in predicted.items()},
+            {
+                "parameters": {TITLES[w]: f"{count:,}" for w, count in parameters.items()},
+                "structures/s": {TITLES[w]: f"{rate:,.0f}" for w, rate in rates.items()},
+            },
+        )
         forces = audits[0].outputs["forces"]
         error = audits[0].row("relative", "forces", "float32").value
         facts = [
@@ -361,30 +367,6 @@ def run(folder: str | Path, settings: Settings | None = None) -> int:
     return 0
 
 
-def error_table(
-    errors: dict[tuple[str, bool], dict[str, float]], parameters: dict[str, int], rates: dict[str, float]
-) -> list[list[str]]:
-    """Header and rows: model, test molecules, energy MAE and RMSE (meV), force MAE and RMSE (meV/Å), size, speed."""
-    rows = [
-        ["model", "test set", "energy MAE", "RMSE (meV)", "force MAE", "RMSE (meV/Å)", "parameters", "structures/s"]
-    ]
-    for (which, rotated), e in errors.items():
-        numbers = [f"{e[k]:.1f}" for k in ("energy_mae", "energy_rmse", "forces_mae", "forces_rmse")]
-        size = [f"{parameters[which]:,}", f"{rates[which]:,.0f}"] if not rotated else ["", ""]
-        rows.append([TITLES[which], "rotated" if rotated else "upright", *numbers, *size])
-    return rows
-
-
-def render(rows: list[list[str]]) -> str:
-    """A table in plain text: the first two columns to the left, numbers to the right."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(rows[0]))]
-    lines = [
-        "  ".join(cell.ljust(w) if i < 2 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths)))
-        for row in rows
-    ]
-    return "\n".join([lines[0], "-" * len(lines[0]), *lines[1:]])
-
-
 def _train(folder: Path, settings: Settings, which: str, row: int) -> None:
     """What each training process runs."""
     # Small tensors: two threads for one model are slower than one thread for each of two.
@@ -393,15 +375,3 @@ def _train(folder: Path, settings: Settings, which: str, row: int) -> None:
         Demo(folder, settings).train(which, row)
     except (KeyboardInterrupt, SystemExit):  # Lightning turns the first into the second
         sys.exit(INTERRUPTED)
-
-
-def throughput(model: Any, graphs: list[Any], *, batch_size: int = 50, repeats: int = 5) -> float:
-    """Structures per second, energies and forces, on the present number of threads: the median of a few passes."""
-    batch = collate([graphs[i % len(graphs)] for i in range(batch_size)])
-    times = []
-    for _ in range(repeats + 1):
-        started = time.perf_counter()
-        with torch.no_grad():
-            model(batch)
-        times.append(time.perf_counter() - started)
-    return batch_size / float(np.median(times[1:]))

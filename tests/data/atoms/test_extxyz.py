@@ -9,8 +9,8 @@ import torch
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 
+from intertwine import files
 from intertwine.data.atoms import Checks, DataError, DataWarning, Keys, from_ase, read, write
-from intertwine.data.atoms import extxyz as module
 
 HEAD = 'Properties=species:S:1:pos:R:3:forces:R:3 energy={energy} pbc="F F F"'
 
@@ -315,7 +315,7 @@ def test_a_failed_write_leaves_the_old_file(tmp_path, save, monkeypatch, trouble
     def fail(*args):
         raise trouble
 
-    monkeypatch.setattr(module.os, "fsync", fail)
+    monkeypatch.setattr(files.os, "fsync", fail)
     with pytest.raises(type(trouble)):
         write(tmp_path / "b.xyz", data)
     assert (tmp_path / "b.xyz").read_bytes() == before

@@ -1,9 +1,7 @@
 """Extended XYZ in and out: frames are parsed one by one, so that a bad one is named and the others survive."""
 
 import io
-import os
 import re
-import tempfile
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -12,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ...extras import require
+from ...files import replacing
 from .checks import DEFAULT_CHECKS, Checks
 from .dataset import AtomicDataset, assemble
 from .errors import DataError
@@ -71,25 +70,8 @@ def write(path: str | Path, graphs, predictions: Sequence[dict[str, Tensor]] | N
         raise ValueError(f"write: {len(graphs)} structures, but {len(predictions)} predictions")
     extra = predictions if predictions is not None else [{}] * len(graphs)
     images = [to_ase(g, **more) if isinstance(g, AtomicGraph) else g for g, more in zip(graphs, extra)]
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as file:
-            require("ase.io.extxyz", "atoms").write_xyz(file, images)
-            file.flush()
-            os.fsync(file.fileno())
-        os.chmod(temporary, 0o666 & ~_umask())
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask
+    with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
+        require("ase.io.extxyz", "atoms").write_xyz(file, images)
 
 
 def _select(path: Path, index: int | str | slice) -> Iterator[tuple[int, object]]:
