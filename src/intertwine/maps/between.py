@@ -13,6 +13,8 @@ from . import schur, solver
 from .block import Block
 from .characters import count_invariants
 from .constants import tensors
+from .diagrams import kernel as diagrams
+from .diagrams.fuse import together
 from .kernel import Kernel, Plan
 from .routes import Options, find
 
@@ -39,11 +41,13 @@ class Map:
         """Collect terms of the same kind, so that each pair of kinds is applied once for all of its channels."""
         self._slices_in, self._slices_out = _slices(self.rep_in), _slices(self.rep_out)
         self._sizes_in = [stop - start for start, stop, _, _ in self._slices_in]
+        self._diagrams = together(self.blocks)
+        fused = self._diagrams.members if self._diagrams else ()
         kinds: dict[tuple[Product, Product], list[Block]] = {}
-        for block in self.blocks:
+        for block in (block for k, block in enumerate(self.blocks) if k not in fused):
             kinds.setdefault((schur.simplified(block.U), schur.simplified(block.W)), []).append(block)
         steps: list[tuple[Plan, int, tuple[int, ...], tuple[int, ...], tuple[int, ...]]] = []
-        constants: list[np.ndarray] = []
+        constants: list[np.ndarray] = [*self._diagrams.arrays] if self._diagrams else []
         for blocks in kinds.values():
             ins = tuple(sorted({block.index_in for block in blocks}))
             outs = tuple(sorted({block.index_out for block in blocks}))
@@ -84,6 +88,9 @@ class Map:
         ]
         gathered: dict[tuple[int, ...], Tensor] = {}
         done: dict[int, Tensor] = {}
+        if layer := self._diagrams:
+            made = layer.run([terms[i] for i in layer.ins], [weights[k] for k in layer.members], constants)
+            done.update(zip(layer.outs, made))
         for plan, first, ins, outs, members in self._steps:
             if ins not in gathered:
                 gathered[ins] = _joined([terms[i] for i in ins], -1)
@@ -101,7 +108,8 @@ class Map:
 
     def flops(self, batch: int = 1) -> int:
         """Multiplications and additions of one forward application to `batch` features."""
-        return batch * sum(step[0].flops for step in self._steps)
+        own = self._diagrams.flops if self._diagrams else 0
+        return batch * (own + sum(step[0].flops for step in self._steps))
 
     # --- as matrices
 
@@ -224,9 +232,11 @@ def between(
 ) -> Map:
     """All linear maps from rep_in to rep_out that commute with their group.
 
-    method: "auto" takes the first rule that applies to each pair of terms: "schur" between irreps, "product" member by
-    member, "solver" for anything. basis: "independent", or "orthonormal". The solver refuses products of more than
-    `max_dim` components, works to `tol`, and keeps its results in the folder `cache` if there is one.
+    method: "auto" takes the first rule that applies to each pair of terms: "diagrams" for tensor powers of V where they
+    are known in closed form, "schur" between irreps, "product" member by member, "solver" for anything.
+    basis: "independent"; "orthonormal"; "spanning", all diagrams also where they are dependent; "orbit" for
+    permutations. The solver refuses products of more than `max_dim` components, works to `tol`, and keeps its results
+    in the folder `cache` if there is one.
     Raises ValueError when the groups differ, or when the only map is zero and `allow_zero` is false.
     """
     for name, rep in (("rep_in", rep_in), ("rep_out", rep_out)):
@@ -267,8 +277,10 @@ def dimension(rep_in: Rep, rep_out: Rep) -> int:
         for U, c_in in rep_in.terms:
             pair = schur.simplified(U), schur.simplified(W)
             if pair not in counted:
-                known = schur.kernel(group, *pair)
-                count = known.N if known else count_invariants(group, (pair[1] * pair[0].dual).factors)
+                count = diagrams.dimension(group, *pair)
+                if count is None:
+                    known = schur.kernel(group, *pair)
+                    count = known.N if known else count_invariants(group, (pair[1] * pair[0].dual).factors)
                 counted[pair] = find(group, *pair, Options()).N if count is None else count
             total += counted[pair] * c_in * c_out
     return total

@@ -14,6 +14,7 @@ from ..groups import Group
 from ..reps import Product
 from . import product, schur, solver
 from .dense import DenseKernel
+from .diagrams import kernel as diagrams
 from .kernel import Kernel
 
 
@@ -36,7 +37,11 @@ class Options:
 
 
 Route = Callable[[Group, Product, Product, Options], Kernel | None]
-BASES = ("independent", "orthonormal")
+BASES = ("independent", "spanning", "orbit", "orthonormal")
+
+
+def _diagrams(group: Group, U: Product, W: Product, options: Options) -> Kernel | None:
+    return diagrams.kernel(group, U, W, options.basis if options.basis in ("spanning", "orbit") else "independent")
 
 
 def _schur(group: Group, U: Product, W: Product, options: Options) -> Kernel | None:
@@ -52,7 +57,12 @@ def _solver(group: Group, U: Product, W: Product, options: Options) -> Kernel:
     return solver.hom(group, U, W, tol=options.tol, max_dim=options.max_dim, cache=options.cache)
 
 
-ROUTES: tuple[tuple[str, Route], ...] = (("schur", _schur), ("product", _product), ("solver", _solver))
+ROUTES: tuple[tuple[str, Route], ...] = (
+    ("diagrams", _diagrams),
+    ("schur", _schur),
+    ("product", _product),
+    ("solver", _solver),
+)
 
 
 def find(group: Group, U: Product, W: Product, options: Options) -> Kernel:
@@ -61,6 +71,8 @@ def find(group: Group, U: Product, W: Product, options: Options) -> Kernel:
     Raises ValueError where the named rule does not apply.
     """
     U, W = schur.simplified(U), schur.simplified(W)
+    if options.basis == "orbit" and not all(factor.is_permutation for factor in (*U.factors, *W.factors)):
+        raise ValueError(f"between: basis 'orbit' needs a permutation group; {U} -> {W} of {group} does not permute")
     for name, route in ROUTES:
         if options.method in ("auto", name):
             kernel = route(group, U, W, options)

@@ -3,46 +3,62 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import numpy as np
 from torch import Tensor
 
+from ...groups import Group, Lorentz, Sp
 from ..kernel import Plan
 from . import bases
 from .apply import run, run_transposed
+from .functor import forms
 from .layout import Layout
 from .plan import LayerPlan
 
 if TYPE_CHECKING:
+    from ..block import Block
     from .kernel import DiagramKernel
 
 
 class Layer:
-    """All blocks between some terms of diagram kernels, as one computation on features [..., components, channels].
+    """Blocks of diagrams between some terms, as one computation on features [..., components, channels].
 
-    kernels: (output term, input term) -> kernel; c_in, c_out: channels of each term. `arrays` are the constants.
+    kernels: (output term, input term) -> kernel; c_in, c_out: the channels of each term that occurs. `ins` and `outs`
+    list the terms, `arrays` are the constants, `members` is for whoever made the layer of some of its blocks.
     """
 
-    def __init__(self, kernels: dict[tuple[int, int], "DiagramKernel"], c_in: Sequence[int], c_out: Sequence[int]):
-        from .kernel import musical
-
+    def __init__(
+        self,
+        kernels: dict[tuple[int, int], "DiagramKernel"],
+        c_in: dict[int, int],
+        c_out: dict[int, int],
+        members: tuple[int, ...] = (),
+    ):
         group = next(iter(kernels.values())).group
+        self.n, self.members = group.dim_V, members
+        self.ins, self.outs = tuple(sorted(c_in)), tuple(sorted(c_out))
         sources = {i: kernel.U for (_, i), kernel in kernels.items()}
         targets = {o: kernel.W for (o, _), kernel in kernels.items()}
-        self.ins = [sources[i] for i in range(len(c_in))]
-        self.outs = [targets[o] for o in range(len(c_out))]
-        self.n = group.dim_V
+        self._terms_in, self._terms_out = [sources[i] for i in self.ins], [targets[o] for o in self.outs]
         layout = Layout(
             bases.calculus(group),
-            [_types(group, term) for term in self.ins],
-            [_types(group, term) for term in self.outs],
-            {key: kernel.diagrams for key, kernel in kernels.items()},
+            [_types(group, term) for term in self._terms_in],
+            [_types(group, term) for term in self._terms_out],
+            {(self.outs.index(o), self.ins.index(i)): kernel.diagrams for (o, i), kernel in kernels.items()},
         )
-        self.plan = LayerPlan(layout, tuple(c_in), tuple(c_out))
+        self.plan = LayerPlan(layout, tuple(c_in[i] for i in self.ins), tuple(c_out[o] for o in self.outs))
         self.arrays: list[np.ndarray] = list(self.plan.arrays)
-        self._raise = [self._keep(musical(group, term, lower=False)) for term in self.ins]
-        self._lower = [self._keep(musical(group, term, lower=True)) for term in self.outs]
+        self._raise = [self._keep(musical(group, term, lower=False)) for term in self._terms_in]
+        self._lower = [self._keep(musical(group, term, lower=True)) for term in self._terms_out]
+        self._mix = [self._matrix(kernel.mix) for kernel in kernels.values()]
+
+    def _matrix(self, mix: np.ndarray | None) -> int | None:
+        if mix is None:
+            return None
+        self.arrays.append(mix.T.astype(np.float64))
+        return len(self.arrays) - 1
 
     def _keep(self, found: tuple[np.ndarray, np.ndarray] | None) -> int | None:
         if found is None:
@@ -60,8 +76,9 @@ class Layer:
         """Output terms [..., components, c_out] of input terms [..., components, c_in]; weights in the order of the
         kernels, each [N, c_in, c_out]."""
         lead = terms[0].shape[:-2]
-        shaped = [self._shaped(x, term, signs, constants) for x, term, signs in zip(terms, self.ins, self._raise)]
-        made = run(self.plan, shaped, list(weights), list(constants[: len(self.plan.arrays)]))
+        shaped = [self._shaped(x, *form, constants) for x, *form in zip(terms, self._terms_in, self._raise)]
+        weights = [self._mixed(w, place, constants) for w, place in zip(weights, self._mix)]
+        made = run(self.plan, shaped, weights, list(constants[: len(self.plan.arrays)]))
         return [self._flat(y, lead, signs, constants) for y, signs in zip(made, self._lower)]
 
     def run_transposed(self, grad: Tensor, weight: Tensor, constants: Sequence[Tensor]) -> Tensor:
@@ -69,12 +86,17 @@ class Layer:
         lead = grad.shape[:-2]
         if (place := self._lower[0]) is not None:
             grad = _back(grad, constants[place], constants[place + 1])
-        shaped = self._shaped(grad, self.outs[0], None, constants)
+        shaped = self._shaped(grad, self._terms_out[0], None, constants)
+        weight = self._mixed(weight, self._mix[0], constants)
         (made,) = run_transposed(self.plan, [shaped], [weight], list(constants[: len(self.plan.arrays)]))
         made = self._flat(made, lead, None, constants)
         if (place := self._raise[0]) is not None:
             made = _back(made, constants[place], constants[place + 1])
         return made
+
+    def _mixed(self, w: Tensor, place: int | None, constants: Sequence[Tensor]) -> Tensor:
+        """Weights of the diagrams from those of a basis of sums of diagrams."""
+        return w if place is None else (constants[place].to(w.dtype) @ w.flatten(1)).unflatten(1, w.shape[1:])
 
     def _shaped(self, x: Tensor, term: bases.Term, signs: int | None, constants: Sequence[Tensor]) -> Tensor:
         if signs is not None:
@@ -86,6 +108,23 @@ class Layer:
         if signs is not None:
             y = y.index_select(-2, constants[signs]) * constants[signs + 1].to(y.dtype)
         return y
+
+
+@lru_cache(maxsize=64)
+def musical(group: Group, term: bases.Term, lower: bool) -> tuple[np.ndarray, np.ndarray] | None:
+    """V to V* (lower), or V* to V, on the dual axes of a term, by the group's form: (index, sign) with
+    y[i] = sign[i] x[index[i]]; None where no axis is dual, and for GL(n), which has no form."""
+    if not isinstance(group, Sp | Lorentz) or not any(term.dual):
+        return None
+    below, above = forms(group)
+    form = below if lower else above
+    index, sign = np.zeros(1, dtype=np.int64), np.ones(1)
+    for dual in term.dual:
+        M = form if dual else np.eye(group.dim_V, dtype=np.int64)
+        there = np.abs(M).argmax(1)
+        index = (index[:, None] * group.dim_V + there).reshape(-1)
+        sign = (sign[:, None] * M[np.arange(group.dim_V), there]).reshape(-1)
+    return index, sign
 
 
 def _back(x: Tensor, index: Tensor, sign: Tensor) -> Tensor:
@@ -108,7 +147,7 @@ class AllAtOnce(Plan):
     @classmethod
     def of(cls, kernel: "DiagramKernel", c_in: int, c_out: int) -> "AllAtOnce":
         """The plan of a kernel between so many channels."""
-        layer = Layer({(0, 0): kernel}, [c_in], [c_out])
+        layer = Layer({(0, 0): kernel}, {0: c_in}, {0: c_out})
         return cls(tuple(layer.arrays), layer.flops, layer)
 
     def run(self, x: Tensor, w: Tensor, constants: list[Tensor]) -> Tensor:
@@ -125,8 +164,33 @@ class Transposed(Plan):
     @classmethod
     def of(cls, kernel: "DiagramKernel", c_in: int, c_out: int) -> "Transposed":
         """The plan of the transpose of a kernel, between channels of the transpose."""
-        layer = Layer({(0, 0): kernel}, [c_out], [c_in])
+        layer = Layer({(0, 0): kernel}, {0: c_out}, {0: c_in})
         return cls(tuple(layer.arrays), layer.flops, layer)
 
     def run(self, x: Tensor, w: Tensor, constants: list[Tensor]) -> Tensor:
         return self.layer.run_transposed(x, w.transpose(1, 2), constants)
+
+
+def together(blocks: Sequence["Block"]) -> Layer | None:
+    """All blocks of a Map that diagrams serve, as one layer that shares their contractions; None if there are none.
+
+    A block between invariants counts as one, whichever rule found it.
+    """
+    from .kernel import DiagramKernel
+
+    served = [block for block in blocks if isinstance(block.kernel, DiagramKernel) and not block.kernel.flipped]
+    if not served:
+        return None
+    found = {}
+    for k, block in enumerate(blocks):
+        kernel = block.kernel
+        if not (block.U.factors or block.W.factors):
+            kernel = DiagramKernel.scalars(served[0].kernel.group)
+        if isinstance(kernel, DiagramKernel) and not kernel.flipped:
+            found[k] = block, kernel
+    return Layer(
+        {(block.index_out, block.index_in): kernel for block, kernel in found.values()},
+        {block.index_in: block.c_in for block, _ in found.values()},
+        {block.index_out: block.c_out for block, _ in found.values()},
+        tuple(found),
+    )

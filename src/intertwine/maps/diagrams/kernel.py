@@ -2,25 +2,26 @@
 
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
-from math import factorial
+from math import factorial, perm
 
 import numpy as np
 
-from ...groups import Group, Lorentz, Sp
+from ...groups import Group, S
 from ...reps import Product
 from ..kernel import Kernel, Plan
 from . import bases
 from .bases import Term
 from .category import Diagram
-from .functor import forms, functor
-from .fuse import AllAtOnce, Transposed
+from .functor import functor
+from .fuse import AllAtOnce, Transposed, musical
+from .partition import to_orbit
 
 
 @dataclass(frozen=True, eq=False)
 class DiagramKernel(Kernel):
     """The maps from the term U to the term W, one for each diagram; `spans` counts the diagrams before reduction.
 
-    flipped: the transposed matrices, from W to U.
+    flipped: the transposed matrices, from W to U. mix: the basis is mix @ diagrams, for the orbit basis.
     """
 
     group: Group
@@ -29,6 +30,13 @@ class DiagramKernel(Kernel):
     diagrams: tuple[Diagram, ...]
     spans: int
     flipped: bool = False
+    mix: np.ndarray | None = None
+
+    @classmethod
+    def scalars(cls, group: Group) -> "DiagramKernel":
+        """The map from invariants to invariants."""
+        one = Term((), False)
+        return cls(group, one, one, (Diagram(0, 0, ()),), 1)
 
     @property
     def dim_in(self) -> int:
@@ -40,13 +48,13 @@ class DiagramKernel(Kernel):
 
     @cached_property
     def labels(self) -> tuple[str, ...]:
-        return tuple(map(str, self.diagrams))
+        return tuple(f"{'orbit ' if self.mix is not None else ''}{d}" for d in self.diagrams)
 
     @property
     def route(self) -> str:
         kinds = " and ".join(dict.fromkeys(d.kind for d in self.diagrams))
         left_out = f", {self.spans} reduced to a basis" if self.spans > self.N else ""
-        return f"{kinds or 'no'} diagrams{left_out}"
+        return f"{kinds or 'no'} diagrams{left_out}{', summed to orbits' if self.mix is not None else ''}"
 
     def dense(self) -> np.ndarray:
         n = self.group.dim_V
@@ -59,7 +67,9 @@ class DiagramKernel(Kernel):
         if (raised := musical(self.group, self.U, lower=False)) is not None:
             index, sign = raised
             out[:, :, index] = out * sign
-        return out.transpose(0, 2, 1) if self.flipped else out
+        if self.mix is not None:
+            out = np.tensordot(self.mix.astype(np.float64), out, 1)
+        return np.ascontiguousarray(out.transpose(0, 2, 1)) if self.flipped else out
 
     def plan(self, c_in: int, c_out: int) -> Plan:
         if self.flipped:
@@ -68,16 +78,18 @@ class DiagramKernel(Kernel):
 
     @property
     def transpose(self) -> "DiagramKernel":
-        return DiagramKernel(self.group, self.W, self.U, self.diagrams, self.spans, not self.flipped)
+        return DiagramKernel(self.group, self.W, self.U, self.diagrams, self.spans, not self.flipped, self.mix)
 
     def squares(self) -> np.ndarray:
         n = self.group.dim_V
-        return np.array([_square(d, n) for d in self.diagrams], dtype=np.float64)
+        count = _square if self.mix is None else _orbit_size
+        return np.array([count(d, n) for d in self.diagrams], dtype=np.float64)
 
     def row_sums(self) -> np.ndarray:
         """Entries are 0 and ±1, so these are the squared row norms."""
         n = self.group.dim_V
-        return np.array([_row(d.T if self.flipped else d, n) for d in self.diagrams], dtype=np.float64)
+        count = _row if self.mix is None else _orbit_row
+        return np.array([count(d.T if self.flipped else d, n) for d in self.diagrams], dtype=np.float64)
 
     def row_norms(self) -> np.ndarray:
         return np.sqrt(self.row_sums())
@@ -100,34 +112,33 @@ def _row(d: Diagram, n: int) -> int:
     return factorial(n - on_top) * n**loose
 
 
-@lru_cache(maxsize=64)
-def musical(group: Group, term: Term, lower: bool) -> tuple[np.ndarray, np.ndarray] | None:
-    """V to V* (lower), or V* to V, on the dual axes of a term, by the group's form: (index, sign) with
-    y[i] = sign[i] x[index[i]]; None where no axis is dual, and for GL(n), which has no form."""
-    if not isinstance(group, Sp | Lorentz) or not any(term.dual):
-        return None
-    below, above = forms(group)
-    form = below if lower else above
-    index, sign = np.zeros(1, dtype=np.int64), np.ones(1)
-    for dual in term.dual:
-        M = form if dual else np.eye(group.dim_V, dtype=np.int64)
-        there = np.abs(M).argmax(1)
-        index = (index[:, None] * group.dim_V + there).reshape(-1)
-        sign = (sign[:, None] * M[np.arange(group.dim_V), there]).reshape(-1)
-    return index, sign
+def _orbit_size(d: Diagram, n: int) -> int:
+    """Index tuples that are equal exactly where the diagram says so."""
+    return perm(n, len(d.blocks))
+
+
+def _orbit_row(d: Diagram, n: int) -> int:
+    """Ways to complete the output indices of such a tuple."""
+    below = len(d.bottom_only)
+    return perm(n - len(d.blocks) + below, below)
 
 
 @lru_cache(maxsize=256)
-def kernel(group: Group, U: Product, W: Product, spanning: bool = False) -> DiagramKernel | None:
+def kernel(group: Group, U: Product, W: Product, basis: str = "independent") -> DiagramKernel | None:
     """Hom(U, W) for tensor powers of V, V* and det of a group with diagrams; None for anything else.
 
-    spanning: all diagrams of the theorem, also where they are dependent. Raises ValueError for absurd orders.
+    basis: "independent"; "spanning" for all diagrams of the theorem, dependent or not; "orbit" for S(n), the indicators
+    of the orbits of index tuples. Raises ValueError for absurd orders.
     """
     source, target = bases.term(group, U), bases.term(group, W)
     if source is None or target is None or not (U.factors or W.factors):
         return None
-    found = bases.diagrams(group, target, source, spanning)
-    return DiagramKernel(group, target, source, found, sum(bases.counts(group, target, source)))
+    if basis == "orbit" and (type(group) is not S or source.odd or target.odd):
+        return None
+    found = bases.diagrams(group, target, source, basis == "spanning")
+    spans = sum(bases.counts(group, target, source))
+    mix = to_orbit(group.dim_V, target.order, source.order) if basis == "orbit" else None
+    return DiagramKernel(group, target, source, found, spans, mix=mix)
 
 
 def dimension(group: Group, U: Product, W: Product) -> int | None:
