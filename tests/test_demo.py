@@ -25,6 +25,7 @@ def test_the_demo_runs_is_interrupted_goes_on_and_reports(tmp_path):
         while not (folder / "equivariant" / "hparams.yaml").is_file() and time.monotonic() < deadline:
             assert first.poll() is None, log_file.read_text()
             time.sleep(0.1)
+        time.sleep(1.5)  # the log folder is made just before the first step
         os.killpg(first.pid, signal.SIGINT)
         first.wait(timeout=120)
     log = log_file.read_text()
