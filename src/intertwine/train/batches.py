@@ -123,5 +123,5 @@ class Loader:
         return {"position": self.position}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Let the next pass begin where the saved one stood."""
-        self._start = state["position"]
+        """Let the next pass begin where the saved one stood; after the last batch, at the beginning."""
+        self._start = state["position"] % len(self)

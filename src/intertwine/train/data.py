@@ -2,11 +2,12 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
 import lightning.pytorch as pl
+import torch
 
 from intertwine.data.atoms import AtomicDataset, Checks, Keys, ShiftScale, fit_shift_scale, read
 from intertwine.data.atoms.checks import DEFAULT_CHECKS
@@ -41,7 +42,7 @@ class AtomicDataModule(pl.LightningDataModule):
 
     def __init__(
         self,
-        path: str | list[str],
+        path: str | list[str] | AtomicDataset,
         val: float | int | str = 0.1,
         test: float | int | str | None = 0.1,
         predict: str | None = None,
@@ -66,6 +67,12 @@ class AtomicDataModule(pl.LightningDataModule):
         self.keys, self.checks, self.on_bad = keys, checks, on_bad
         self.split, self.shift, self.scale, self.seed = split, shift, scale, seed
         self._packed: dict[str, Packed] = {}
+        values = {
+            **{"val": val, "test": test, "cutoff": self.cutoff, "batch_size": batch_size, "split": split, "seed": seed},
+            **{"eval_batch_size": eval_batch_size, "keys": asdict(keys), "on_bad": on_bad, "shift": shift},
+            **{"scale": scale, **({} if isinstance(path, AtomicDataset) else {"path": path})},
+        }
+        self.save_hyperparameters(values)  # a checkpoint remembers where its data came from
 
     # --- structures ------------------------------------------------------------------------------------------------
 
@@ -143,3 +150,6 @@ class AtomicDataModule(pl.LightningDataModule):
             self.parts["predict"] = self.parts["test"]
         return self._loader("predict")
 
+    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
+        # Walking the fields of a batch that is already there costs 0.3 ms a step.
+        return batch if batch.pos.device == device else batch.to(device)

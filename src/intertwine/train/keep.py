@@ -20,13 +20,14 @@ class KeepCheckpoints(ModelCheckpoint):
             dirpath=dirpath,
             filename="best",
             monitor=monitor,
-            save_last=True,
+            save_last=False,
             save_top_k=1,
             auto_insert_metric_name=False,
             enable_version_counter=False,
             save_on_train_epoch_end=False,
         )
         self._previous: Any = None
+        self._validated = -1
 
     @property
     def last_path(self) -> str:
@@ -48,9 +49,24 @@ class KeepCheckpoints(ModelCheckpoint):
         self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)
-        if pl_module.stop_agreed:
+        if pl_module.stop_agreed or (pl_module.stop_requested and trainer.world_size == 1):
             trainer.save_checkpoint(self.last_path)
             raise KeyboardInterrupt
+
+    def on_validation_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        super().on_validation_end(trainer, pl_module)
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._validated = trainer.global_step
+            trainer.save_checkpoint(self.last_path)  # Lightning's own `save_last` writes only when the best improves
+
+    def on_train_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        # A budget ends where it ends: the last steps, those of the lowest rate, must be validated and kept too.
+        if self._validated != trainer.global_step and trainer.fit_loop.epoch_loop.val_loop._data_source.is_defined():
+            trainer.validating = True
+            trainer.fit_loop.epoch_loop.val_loop.run()
+            trainer.training = True
+        elif self._validated != trainer.global_step:
+            trainer.save_checkpoint(self.last_path)
 
     def teardown(self, trainer: pl.Trainer, pl_module: pl.LightningModule, stage: str) -> None:
         self._restore()

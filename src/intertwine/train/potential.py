@@ -92,8 +92,6 @@ class PotentialModule(pl.LightningModule):
             facts.cutoff,
             energy_shift=dict(zip(facts.species, facts.shift_scale.shift.tolist())),
             energy_scale=dict(zip(facts.species, facts.shift_scale.scale.tolist())),
-            forces="gradient" if self.loss.forces or self.loss.stress else "none",
-            stress=bool(self.loss.stress) or facts.periodic,
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -177,8 +175,6 @@ class PotentialModule(pl.LightningModule):
             self.stop_agreed = bool(flags[1] > 0)
             if flags[0] > 0 and not bad:
                 raise NonFiniteLoss(f"step {self.global_step}: the loss of another process is not finite")
-        else:
-            self.stop_agreed = self.stop_requested
         if bad:
             raise NonFiniteLoss(self._message("loss", float(loss), batch.frame))
 
@@ -237,9 +233,6 @@ class PotentialModule(pl.LightningModule):
         with torch.no_grad():
             out = self._potential()(batch, training=False)
         return {**out, "frame": batch.frame, "natoms": batch.natoms}
-
-    def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
-        return batch if batch.pos.device == device else batch.to(device)  # walking a batch on the CPU costs 0.3 ms
 
 
 def _plain(options: Any) -> dict[str, Any]:
