@@ -102,17 +102,16 @@ def sample_scatter(result: AuditResult, o: OutputAudit, marks: list[int], scale:
     x, y = Scale(low - pad, high + pad, 66, 446), scale.between(226, 30)
     ticks = x.ticks(5)
     body = frame(y, x, ticks, tick, "size of the output, ‖f(x)‖", "error of the sample")
+    dots = []
     for i in marks:
-        good = math.isfinite(error[i]) and math.isfinite(size[i])
-        where = {"data-i": i, "class": "mk"}
-        if good:
-            body += tag(
-                "circle",
-                {**where, "cx": x(size[i]), "cy": y(error[i]), "r": 3.6, "fill": colour(scale.share(error[i]))},
-            )
+        if math.isfinite(error[i]) and math.isfinite(size[i]):
+            fill = colour(scale.share(error[i]))
+            dots.append(tag("circle", {"data-i": i, "cx": x(size[i]), "cy": y(error[i]), "r": 3.6, "fill": fill}))
         else:
             px = x(size[i]) if math.isfinite(size[i]) else 66.0
-            body += tag("rect", {**where, "x": px - 4, "y": 26, "width": 8, "height": 8, "fill": "url(#hatch)"})
+            square = {"x": px - 4, "y": 26, "width": 8, "height": 8, "fill": "url(#hatch)"}
+            dots.append(tag("rect", {"data-i": i, **square}))
+    body += tag("g", {"class": "mk"}, *dots)
     ranked = sorted(marks, key=lambda i: -error[i] if math.isfinite(error[i]) else -math.inf)
     worst = ranked[0]
     rows = [[str(result.samples[i]), number(size[i]), number(error[i]), number(_largest(o, i))] for i in ranked[:200]]

@@ -106,7 +106,7 @@ def summary(results: Sequence[AuditResult | NeroResult]) -> str:
             p = [f"{f.p_value:.2g}", f"{f.p_holm:.2g}"] if tested else ["–", "–"]
             lines.append([f.title, f.output or "output", f.group, number(f.variation), f.word, *p, f.corrected])
         cards.append(
-            '<section class="card" aria-labelledby="family-h"><h3 id="family-h">All audits on this page</h3>'
+            '<section class="card" aria-labelledby="family-h"><h2 class="h3" id="family-h">All audits on this page</h2>'
             '<p class="soft">Looking often finds something by chance; the last column is corrected for that (Holm).</p>'
             f"{table(columns, lines, 'all audits on this page')}</section>"
         )

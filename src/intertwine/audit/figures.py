@@ -108,6 +108,8 @@ def individual_sentence(result: NeroResult, m: int, sample: int) -> str:
     if not good.any():
         return f"{result.models[m]}: no value anywhere."
     low, high = v.nan_to_num(nan=math.inf).argmin().item(), v.nan_to_num(nan=-math.inf).argmax().item()
+    if result.better == "lower" and result.size and v[high] <= ROUNDING * result.size:
+        return f"{result.models[m]}: flat, never above {v[high].item():.2g}."
     return (
         f"{result.models[m]}: {result.label} from {number(v[low].item())} at {result.grid.labels[low]} "
         f"to {number(v[high].item())} at {result.grid.labels[high]}."
@@ -132,16 +134,21 @@ def sample_map(result: NeroResult, marks: list[int]) -> Figure:
     panels = []
     for m, name in enumerate(result.models):
         dots = []
+        places, means, deviations = (t[m].tolist() for t in (result.embedding, result.sample_mean, result.sample_std))
         for i in marks:
-            px, py = result.embedding[m, i].tolist()
-            mean, std = result.sample_mean[m, i].item(), result.sample_std[m, i].item()
+            mean, std = means[i], deviations[i]
             dots.append(
-                tag("circle", {
-                    "class": "mk", "data-i": i, "cx": x(px), "cy": y(py),
-                    "r": 3 + 5 * math.sqrt(max(0.0, std) / widest) if math.isfinite(std) else 4.0,
-                    "fill": colour(scale.share(mean)) if math.isfinite(mean) else "url(#hatch)",
-                })
-            )  # fmt: skip
+                tag(
+                    "circle",
+                    {
+                        "data-i": i,
+                        "cx": x(places[i][0]),
+                        "cy": y(places[i][1]),
+                        "r": 3 + 5 * math.sqrt(max(0.0, std) / widest) if math.isfinite(std) else 4.0,
+                        "fill": colour(scale.share(mean)) if math.isfinite(mean) else "url(#hatch)",
+                    },
+                )
+            )
         frame = tag("rect", {"x": 10, "y": 10, "width": 320, "height": 240, "class": "gr"})
         caption = tag("text", {"x": 170, "y": 270, "text-anchor": "middle"}, text(name))
         panels.append(
@@ -149,7 +156,7 @@ def sample_map(result: NeroResult, marks: list[int]) -> Figure:
                 340,
                 280,
                 f"Map of samples for {name}",
-                frame + "".join(dots) + caption,
+                frame + tag("g", {"class": "mk"}, *dots) + caption,
                 {"data-type": "samples", "data-m": m},
             )
         )

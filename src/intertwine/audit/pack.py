@@ -10,21 +10,26 @@ LEVELS = 999
 MANY = 50_000  # above this many values, levels of a scale instead of digits
 
 
-def pack(t: Tensor, *, digits: int = 4) -> dict[str, Any]:
+class Packed(dict):
+    """Numbers already fit for JSON: not looked through again."""
+
+
+def pack(t: Tensor, *, digits: int = 4) -> Packed:
     """A tensor, flat: {"shape", "v"} with `digits` significant digits, or levels 0..999 of a scale when it is large.
 
     What is not finite is null in the list, and named in "flags" by its place: NaN, Infinity, -Infinity.
     """
     flat = t.detach().double().cpu().flatten()
     finite = flat.isfinite()
-    out: dict[str, Any] = {"shape": list(t.shape)}
+    out = Packed(shape=list(t.shape))
     lost = (~finite).nonzero()[:, 0].tolist()
     if lost:
         out["flags"] = {str(i): _flag(flat[i].item()) for i in lost[:1000]}
         out["missing"] = len(lost)
     values = flat.tolist()
     if len(values) <= MANY:
-        return {**out, "v": [_short(v, digits) if ok else None for v, ok in zip(values, finite.tolist())]}
+        out["v"] = [_short(v, digits) if ok else None for v, ok in zip(values, finite.tolist())]
+        return out
     known = flat[finite]
     low, high = (known.min().item(), known.max().item()) if len(known) else (0.0, 1.0)
     positive = known[known > 0]
@@ -37,11 +42,14 @@ def pack(t: Tensor, *, digits: int = 4) -> dict[str, Any]:
         level = ((flat - low) / (high - low) * LEVELS).round() if high > low else flat * 0
     levels = level.nan_to_num().tolist()
     q = [int(v) if ok else None for v, ok in zip(levels, finite.tolist())]
-    return {**out, "lo": low, "hi": high, "log": int(log), "q": q}
+    out.update(lo=low, hi=high, log=int(log), q=q)
+    return out
 
 
 def clean(x: Any) -> Any:
     """The same with NaN and infinities as null, each flagged under its key with "_flag" appended."""
+    if isinstance(x, Packed):
+        return x
     if isinstance(x, dict):
         out = {}
         for key, value in x.items():

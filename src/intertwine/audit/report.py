@@ -75,8 +75,8 @@ def write_html(
 
 def _plans(full: Plan, n: int) -> list[Plan]:
     """From everything to very little: pictures go first, then values of pairs, marks last."""
-    plans = [full, replace(full, thumbnails=min(full.thumbnails, 8)), replace(full, thumbnails=0)]
     few = replace(full, thumbnails=min(full.thumbnails, 8))
+    plans = [full, few]
     plans += [replace(few, pairs=p) for p in (4096, 1024, 256, 64) if p < n]
     plans += [replace(few, pairs=64, marks=m) for m in (2000, 500, 100) if m < n]
     return [*plans, Plan(0, 8, 100)]

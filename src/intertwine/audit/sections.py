@@ -11,7 +11,7 @@ from . import audit_figures as af
 from . import figures as nf
 from .consensus import CAVEAT
 from .markup import COPY, dash, figure, scroll, table
-from .nero_result import NeroResult
+from .nero_result import ROUNDING, NeroResult
 from .pack import pack
 from .result import AuditResult, Row, Worst
 from .statistics import MIN_SAMPLES, rule_of_three
@@ -198,6 +198,7 @@ def _nero_data(r: NeroResult, kept: list[int] | None, means: Scale) -> dict[str,
         "consensus": r.consensus,
         "agreement": None if r.agreement is None else pack(r.agreement),
         "floor": r.floor,
+        "flat": ROUNDING * r.size if r.size and r.better == "lower" else None,
         "missing": r.missing,
         "cost": r.cost,
         "meta": r.meta,

@@ -30,11 +30,12 @@ GRAPHICS = ("a", "b", "focus", "soft")  # must reach 3 : 1
 
 def tag(name: str, attributes: dict[str, object] | None = None, *children: str) -> str:
     """One element; attribute values are escaped, children are markup (escape text with `text`)."""
-    parts = "".join(
-        f' {key}="{escape(fmt(value) if isinstance(value, float) else str(value))}"'
-        for key, value in (attributes or {}).items()
-        if value is not None
-    )
+    parts = ""
+    for key, value in (attributes or {}).items():
+        if isinstance(value, float):
+            parts += f' {key}="{fmt(value)}"'
+        elif value is not None:
+            parts += f' {key}="{value if isinstance(value, int) else escape(str(value))}"'
     return f"<{name}{parts}>{''.join(children)}</{name}>" if children else f"<{name}{parts}/>"
 
 

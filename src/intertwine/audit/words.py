@@ -50,6 +50,6 @@ NERO_METHODS = (
     "the model's own output, or the consensus of its outputs pulled back along the orbit). Averages are over samples; "
     "the dark band is a percentile bootstrap over samples (1,000 resamples, 95 %). Means over an orbit of rotations of "
     "space weigh each angle by 1 − cos, its share of the uniform distribution. Map of samples: principal components of "
-    "the values along the orbit, one fit for all models, largest loading positive. Maps of the sphere: Mollweide, equal "
-    "area. Reference: arXiv:2305.19889."
+    "the values along the orbit, one fit for all models, largest loading positive. Maps of the sphere: Mollweide, "
+    "equal area. Reference: arXiv:2305.19889."
 )

@@ -106,6 +106,8 @@ class Result {
     const nearest = (event) => {
       const svg = event.target.closest("svg");
       if (!svg) return null;
+      const hit = event.target.closest(samples ? "[data-i]" : ".cell[data-k]");
+      if (hit) return hit;
       const from = svg.getScreenCTM().inverse();
       const p = new DOMPoint(event.clientX, event.clientY).matrixTransform(from);
       let best = null, reach = 28 * 28;
@@ -216,6 +218,7 @@ class Result {
       if (!row.length) return `${name}: no value.`;
       row.sort((a, b) => a[0] - b[0]);
       const [low, high] = [row[0], row[row.length - 1]];
+      if (this.d.flat && high[0] <= this.d.flat) return `${name}: flat, never above ${num(high[0])}.`;
       return this.d.kind === "audit" ? `largest error ${num(high[0])} at ${this.name(high[1])}.` :
         `${name}: ${this.d.label} from ${num(low[0])} at ${this.name(low[1])} to ${num(high[0])} at ${this.name(high[1])}.`;
     });
@@ -431,7 +434,7 @@ function draw(view, move) {
 }
 
 for (const root of $$("section[data-result]")) {
-  if (!D.results[Number(root.dataset.result)].still) new Result(root);
+  new Result(root);
 }
 
 const save = (name, content, type) => {
