@@ -41,7 +41,7 @@ def _real_to_complex(l: int) -> tuple[np.ndarray, np.ndarray]:
     return q * (1, -1j, -1, 1j)[l % 4], (np.arange(-l, l + 1) != 0).astype(int)
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=64, typed=True)
 def generators(l: int) -> np.ndarray:
     """Generators G_x, G_y, G_z of degree l, [3, 2l+1, 2l+1]: d/dθ D(exp(θ e_k)) at 0.
 
@@ -71,7 +71,7 @@ def _su2(l1: int, m1: int, l2: int, m2: int, l3: int) -> float:
     return (1 if total > 0 else -1) * sqrt(above / below)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=1024, typed=True)
 def clebsch_gordan(l1: int, l2: int, l3: int) -> np.ndarray:
     """Real Clebsch-Gordan tensor [2l1+1, 2l2+1, 2l3+1] of Frobenius norm 1: the invariant of l1 ⊗ l2 ⊗ l3.
 
