@@ -35,7 +35,7 @@ def parser() -> argparse.ArgumentParser:
     top.add_argument("--version", action="version", version=f"intertwine {__version__}")
     commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in (
-        ("fit", "train a potential on your structures: intertwine fit --data.path mine.extxyz --trainer.max_epochs 100"),
+        ("fit", "train a potential: intertwine fit --data.path mine.extxyz --trainer.max_time 00:00:30:00"),
         ("validate", "errors on the validation set of a checkpoint"),
         ("test", "errors on test structures: intertwine test CHECKPOINT --data.test test.extxyz"),
         ("predict", "write predictions beside the structures: intertwine predict CHECKPOINT --data.predict new.extxyz"),

@@ -122,7 +122,9 @@ def test_a_loss_that_is_no_number_stops_and_keeps_the_last_file(structures, tmp_
                 next(pl_module.parameters()).grad[0] = torch.nan
 
     spoil = Spoil()
-    with pytest.raises(NonFiniteLoss, match=r"step 12: the (loss|gradient of the loss) is (inf|nan) for frames") as error:
+    with pytest.raises(
+        NonFiniteLoss, match=r"step 12: the (loss|gradient of the loss) is (inf|nan) for frames"
+    ) as error:
         fit(structures, tmp_path, made, max_epochs=5, callbacks=[spoil])
     assert str(spoil.frames) in str(error.value)
     assert (tmp_path / "last.ckpt").read_bytes() == spoil.before

@@ -1,7 +1,5 @@
 """The loss is a sum over a count: by hand, with labels missing, and exact under data parallelism."""
 
-import subprocess
-import sys
 from types import SimpleNamespace
 
 import pytest

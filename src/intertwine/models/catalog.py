@@ -1,4 +1,4 @@
-"""The list of what there is: a saved model names its network, and only a name on this list is ever built from a file."""
+"""The list of what there is: a saved model names its network, and only names on this list are built from a file."""
 
 import inspect
 from dataclasses import dataclass
@@ -77,8 +77,6 @@ def potential(config: dict[str, Any]) -> Any:
     """Build an untrained `Potential` again from `Potential.config`."""
     from .atoms.potential import Potential
 
-    network = build(
-        config["backbone"], species=config["species"], cutoff=config["cutoff"], **config["options"]
-    )
+    network = build(config["backbone"], species=config["species"], cutoff=config["cutoff"], **config["options"])
     rest = {key: value for key, value in config.items() if key not in ("backbone", "options", "species", "cutoff")}
     return Potential(network, config["species"], config["cutoff"], **rest)

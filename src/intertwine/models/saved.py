@@ -132,9 +132,7 @@ def load(path: str | Path, *, device: str | torch.device = "cpu") -> dict[str, A
     return _decode(json.loads(metadata["tree"]), tensors)
 
 
-def load_potential(
-    path: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None
-) -> Any:
+def load_potential(path: str | Path, *, device: str | torch.device = "cpu", dtype: torch.dtype | None = None) -> Any:
     """The `Potential` of a checkpoint, from the file alone: averaged weights, in `eval` mode.
 
     dtype: of the network, default as trained (energies are float64 in any case).

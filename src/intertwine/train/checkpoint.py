@@ -12,7 +12,7 @@ class SafetensorsIO(CheckpointIO):
     """Reads and writes checkpoints as one safetensors file each, see `models.saved`."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any = None) -> None:
-        """Write `checkpoint` whole or not at all; raises OSError, or TypeError naming an entry that has no safe form."""
+        """Write it whole or not at all; raises OSError, or TypeError naming an entry that has no safe form."""
         if storage_options is not None:
             raise TypeError("SafetensorsIO writes local files and takes no storage_options")
         saved.save(checkpoint, path)

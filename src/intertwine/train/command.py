@@ -1,4 +1,4 @@
-"""`intertwine fit | validate | test | predict`: Lightning's command line, with checkpoints that fill in what is not said."""
+"""`intertwine fit | validate | test | predict`: Lightning's command line; a checkpoint fills in what is not said."""
 
 import json
 import sys
@@ -176,7 +176,8 @@ def _without(values: dict[str, Any], *names: str) -> dict[str, Any]:
 
 
 def _named(metrics: dict[str, float], stage: str) -> dict[str, float]:
-    return {key.split("/")[-1]: value for key, value in metrics.items() if key.count("/") == 1 and key.startswith(stage)}
+    prefix = f"{stage}/"
+    return {k.removeprefix(prefix): v for k, v in metrics.items() if k.startswith(prefix) and k.count("/") == 1}
 
 
 _COLUMNS = (

@@ -42,7 +42,7 @@ class AtomicDataModule(pl.LightningDataModule):
 
     def __init__(
         self,
-        path: str | list[str] | AtomicDataset,
+        path: str | list[str],  # not AtomicDataset: the command line would then read the file as a configuration
         val: float | int | str = 0.1,
         test: float | int | str | None = 0.1,
         predict: str | None = None,

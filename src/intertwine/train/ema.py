@@ -55,7 +55,6 @@ class EMA(pl.Callback):
         if self._swapped:
             self._swap(pl_module)
 
-
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         if self.average is not None and not self._swapped:
             self._swap(pl_module)

@@ -25,7 +25,7 @@ class NonFiniteLoss(RuntimeError):
 class PotentialModule(pl.LightningModule):
     """Trains an interatomic potential on energies, forces and stress.
 
-    network: a name listed by `intertwine models`; options: its keyword arguments, such as {"channels": 32, "degree": 2};
+    network: a name listed by `intertwine models`; options: its keyword arguments, such as {"channels": 32};
     species, cutoff, neighbour counts, shifts and scale come from the data module when `fit` begins. compile=True
     compiles the training step (worth it for runs of many minutes, and needs a C++ compiler on CPUs).
     Raises ValueError for an unknown network or option.
@@ -115,8 +115,9 @@ class PotentialModule(pl.LightningModule):
             self.data_hash = about["data_hash"]
         elif found := differences(saved, self.potential.config):
             raise ValueError(
-                f"the checkpoint holds another model, a {saved['backbone']} for {', '.join(saved['species'])}, than this "
-                f"run's {self.potential.config['backbone']} for {', '.join(self.potential.species)}: {'; '.join(found)}"
+                f"the checkpoint holds another model, a {saved['backbone']} for {', '.join(saved['species'])}, "
+                f"than this run's {self.potential.config['backbone']} for {', '.join(self.potential.species)}: "
+                f"{'; '.join(found)}"
             )
 
     def _potential(self) -> Potential:
@@ -180,8 +181,8 @@ class PotentialModule(pl.LightningModule):
 
     def _message(self, what: str, value: float, frames: Tensor) -> str:
         return (
-            f"step {self.global_step}: the {what} is {value} for frames {frames.tolist()} of the data; training stopped "
-            "and the last checkpoint was kept. Look at these frames, or lower the learning rate"
+            f"step {self.global_step}: the {what} is {value} for frames {frames.tolist()} of the data; training "
+            "stopped and the last checkpoint was kept. Look at these frames, or lower the learning rate"
         )
 
     # --- evaluation ------------------------------------------------------------------------------------------------

@@ -57,9 +57,7 @@ NETWORKS = {
         SPECIES, cutoff=CUTOFF, degree=0, channels=4, radial=(8,), avg_num_neighbors=9.0, generator=g
     ),
     "Pair": lambda g: Pair(SPECIES, cutoff=CUTOFF, avg_num_neighbors=9.0, generator=g),
-    "Cartesian": lambda g: Cartesian(
-        SPECIES, cutoff=CUTOFF, channels=4, hidden=8, avg_num_neighbors=9.0, generator=g
-    ),
+    "Cartesian": lambda g: Cartesian(SPECIES, cutoff=CUTOFF, channels=4, hidden=8, avg_num_neighbors=9.0, generator=g),
 }
 
 

@@ -218,10 +218,11 @@ def test_without_forces_there_are_none(graphs):
 
 
 @pytest.mark.slow
-def test_training_compiles_whole_and_agrees(graphs):
+@pytest.mark.parametrize(("name", "backend"), [("NequIP natural", "aot_eager"), ("Pair", "inductor")])
+def test_training_compiles_whole_and_agrees(name, backend, graphs):
     """Energy, forces and the gradient of a loss on them, at several sizes, without a break in the graph."""
-    eager, compiled = potential("NequIP natural"), potential("NequIP natural")
-    compiled.compile_training()
+    eager, compiled = potential(name), potential(name)
+    compiled.compile_training(backend=backend)
     for names in (("ethanol", "water"), ("crystal", "ethanol", "slab")):
         batch = collate([graphs[name] for name in names])
         gradients = []

@@ -80,7 +80,9 @@ class Cartesian(nn.Module):
         return nn.functional.silu(h @ self.readout[0]) @ self.readout[1]
 
     @classmethod
-    def like(cls, network: nn.Module, species: Sequence[str], *, generator: torch.Generator | None = None) -> "Cartesian":
+    def like(
+        cls, network: nn.Module, species: Sequence[str], *, generator: torch.Generator | None = None
+    ) -> "Cartesian":
         """The twin of a network: same depth, cutoff and radial basis, and as many parameters to within 2 %.
 
         Raises ValueError if no width comes that close (networks of a few hundred parameters).
@@ -88,18 +90,18 @@ class Cartesian(nn.Module):
         shared = {k: network.config[k] for k in ("layers", "n_bessel", "p", "readout", "avg_num_neighbors")}
         target = sum(p.numel() for p in network.parameters())
 
-        def count(hidden: int, c: int) -> int:
-            layers = shared["layers"]
-            per_layer = 2 * c * hidden + (shared["n_bessel"] + 3) * hidden + hidden + hidden**2 + hidden * c
-            return len(species) * c + layers * per_layer + (c + 1) * shared["readout"]
-
-        # about half as many channels as hidden units; the channels then take up the rest
-        hidden = min(range(1, 4096), key=lambda width: abs(count(width, width // 2 or 1) - target))
-        channels = min(range(1, hidden + 1), key=lambda c: abs(count(hidden, c) - target))
-        if abs(count(hidden, channels) - target) > 0.02 * target:
-            raise ValueError(
-                f"Cartesian: no width gives {target} parameters to 2 %; the nearest has {count(hidden, channels)}"
+        def excess(sizes: tuple[int, int]) -> int:
+            channels, hidden = sizes
+            per_layer = 3 * channels * hidden + (shared["n_bessel"] + 4) * hidden + hidden**2
+            return abs(
+                len(species) * channels + shared["layers"] * per_layer + (channels + 1) * shared["readout"] - target
             )
+
+        # Messages about twice as wide as the features, as by default; both sizes vary, to meet the count.
+        sizes = [(c, h) for h in range(1, 2048) for c in range(max(1, h // 2 - 2), h // 2 + 3)]
+        channels, hidden = min(sizes, key=excess)
+        if excess((channels, hidden)) > 0.02 * target:
+            raise ValueError(f"Cartesian: no width has {target} parameters to within 2 %")
         return cls(species, cutoff=network.cutoff, channels=channels, hidden=hidden, generator=generator, **shared)
 
 

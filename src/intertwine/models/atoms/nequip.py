@@ -1,5 +1,6 @@
-"""NequIP (arXiv:2101.03164): equivariant message passing, h ← gate(W₂ Σ_j R(r_ij) ⊙ (W₁h_j ⊗ Y(r̂_ij)) + W_sc[z_i] h_i)."""
+"""NequIP (arXiv:2101.03164), equivariant message passing: h ← gate(W₂ Σ_j R(r_ij) ⊙ (W₁h_j ⊗ Y(r̂_ij)) + W_z h_i)."""
 
+import itertools
 import math
 from collections.abc import Sequence
 from typing import Any, Literal
@@ -43,7 +44,10 @@ class NequIP(nn.Module):
     ):
         super().__init__()
         if min(layers, channels, n_bessel, readout, *radial) < 1 or degree < 0 or not species:
-            raise ValueError(f"NequIP: sizes must be at least 1, got {layers=} {degree=} {channels=} {radial=} {readout=}")
+            raise ValueError(
+                f"NequIP: sizes must be at least 1 and the degree at least 0, got {layers=} {degree=} {channels=} "
+                f"{n_bessel=} {radial=} {readout=} and {len(species)} species"
+            )
         if parity not in ("natural", "full", None):
             raise ValueError(f"NequIP: parity must be 'natural', 'full' or None, got {parity!r}")
         if not avg_num_neighbors > 0:
@@ -93,18 +97,19 @@ class RadialNetworks(nn.Module):
     def __init__(self, sizes: Sequence[int], shapes: Sequence[tuple[int, ...]], generator: torch.Generator | None):
         super().__init__()
         self.shapes = tuple(shapes)
-        self.hidden = nn.ParameterList(_normal(generator, len(shapes), a, b) for a, b in zip(sizes, sizes[1:]))
+        self.hidden = nn.ParameterList(_normal(generator, len(shapes), a, b) for a, b in itertools.pairwise(sizes))
         self.last = nn.ParameterList(_normal(generator, sizes[-1], math.prod(shape)) for shape in shapes)
 
     def forward(self, basis: Float[Tensor, "edges bessel"]) -> list[Float[Tensor, "edges paths channels"]]:
         x, gain = basis.expand(len(self.shapes), *basis.shape), 1.0
         for matrix in self.hidden:
             x, gain = nn.functional.silu(torch.bmm(x, matrix * (gain * matrix.shape[1] ** -0.5))), SILU
-        return [_linear(x[i], last, gain).unflatten(1, shape) for i, (last, shape) in enumerate(zip(self.last, self.shapes))]
+        out = [_linear(one, last, gain) for one, last in zip(x.unbind(), self.last)]
+        return [weight.unflatten(1, shape) for weight, shape in zip(out, self.shapes)]
 
 
 class Interaction(nn.Module):
-    """One NequIP layer: feature of `rep_in` to `rep_out`, the irreps of `rep_wanted` that edges of this degree reach."""
+    """One NequIP layer: a feature of `rep_in` to `rep_out`, the irreps of `rep_wanted` that edges can reach."""
 
     def __init__(
         self,
@@ -118,14 +123,14 @@ class Interaction(nn.Module):
         super().__init__()
         self.rep_in = rep_in
         self.conv = EdgeConv(rep_in, degree, rep_wanted)
-        arriving = {irrep: channels for irrep, channels in self.conv.rep_out.blocks}
+        arriving = dict(self.conv.rep_out.blocks)
         self.rep_out = Irreps([(c, irrep) for irrep, c in rep_wanted.blocks if irrep in arriving])
         # Gates: one more even scalar for every channel of degree 1 and above, made by the same linear map.
         self.gated = sum(c for irrep, c in self.rep_out.blocks if irrep.l > 0)
         self.norm = avg_num_neighbors**-0.5
         self.before = nn.ParameterList(_normal(generator, c, c) for _, c in rep_in.blocks)
         self.after, self.self_connection = nn.ParameterList(), nn.ParameterDict()
-        inputs = {irrep: c for irrep, c in rep_in.blocks}
+        inputs = dict(rep_in.blocks)
         for k, (irrep, channels) in enumerate(self.rep_out.blocks):
             width = channels + (self.gated if irrep.is_trivial else 0)
             self.after.append(_normal(generator, arriving[irrep], width))

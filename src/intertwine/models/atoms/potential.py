@@ -1,4 +1,4 @@
-"""Energies, forces and stress from any network that gives one number per atom; here live units, shifts and derivatives."""
+"""Energies, forces and stress from any network of one number per atom: here live units, shifts and derivatives."""
 
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Protocol
@@ -10,7 +10,6 @@ from torch import Tensor, nn
 from intertwine.data.atoms.action import AtomsAction, PotentialOutputAction
 from intertwine.data.atoms.species import atomic_numbers, symbol
 from intertwine.groups import SE, E, Group
-
 
 _HIGHEST_NUMBER = 118
 
@@ -35,10 +34,10 @@ class Potential(nn.Module):
     """Interatomic potential E = Σ_i (σ_z (ε_i - ε_z) + e_z) with forces and stress as exact derivatives.
 
     backbone: a `Backbone` giving ε; ε_z is its value for an atom without neighbours, so that a lonely atom has the
-    energy e_z and a molecule that comes apart ends at the sum of the shifts; species: chemical symbols in the order of the network's species index;
-    cutoff: Å, that of the graphs; energy_shift: e in eV, one per species; energy_scale: σ in eV, one for all or one
-    per species. Energies are summed in float64 whatever the network's dtype: at -9391 eV a float32 step is 1 meV.
-    forces: "gradient" or "none"; stress=False skips the virial.
+    energy e_z and a molecule that comes apart ends at the sum of the shifts. species: chemical symbols, in the order of
+    the network's species index. cutoff: Å, that of the graphs. energy_shift: e in eV; energy_scale: σ in eV; one
+    number for all, or one for each symbol. forces: "gradient" or "none"; stress=False skips the virial. Energies are
+    summed in float64 whatever the network's dtype: at -9391 eV a float32 step is 1 meV.
     Raises ValueError if the cutoffs differ, a shift is missing, or a species is unknown or repeated.
     """
 
@@ -200,9 +199,7 @@ class Potential(nn.Module):
         return out
 
 
-def _gradient(
-    total: Callable[[Tensor], tuple[Tensor, Tensor]], vectors: Tensor, tape: bool
-) -> tuple[Tensor, Tensor]:
+def _gradient(total: Callable[[Tensor], tuple[Tensor, Tensor]], vectors: Tensor, tape: bool) -> tuple[Tensor, Tensor]:
     """dE/dr_ij [edges, 3] in eV/Å, and the atom energies; differentiable again where grad mode is on."""
     if torch.compiler.is_compiling() or not tape:
         return torch.func.grad(total, has_aux=True)(vectors)
