@@ -81,8 +81,7 @@ class Lattice:
                     if made is not None:
                         stacks[step.source] = made
                         continue
-                    axes = sum(step.source[1:])
-                    sizes = (y.shape[0], *(self.n,) * axes, len(self.slots[step.source]) * c)
+                    sizes = (y.shape[0], *(self.n,) * axes_of(step.source), len(self.slots[step.source]) * c)
                     stacks[step.source] = y.new_zeros(sizes)
                 into = stacks[step.source]
                 step.move.up(into if whole else into[..., step.first * c : step.last * c], y, constants)
@@ -93,9 +92,15 @@ class Lattice:
         total = 0
         for _, steps in self.levels:
             for step in steps:
-                axes = sum(step.source[1:]) - isinstance(step.move, Diagonal | Trace)
+                axes = axes_of(step.source) - isinstance(step.move, Diagonal | Trace)
                 total += (step.last - step.first) * self.n**axes
         return total
+
+
+def axes_of(level: Level) -> int:
+    """Axes of the tensors of a level: a head is applied where it leaves fewer of them."""
+    kind, *counts = level
+    return sum(counts) if kind == "plain" else counts[0] + min(counts[1:])
 
 
 def permuted(x: Tensor, order: tuple[int, ...]) -> Tensor:

@@ -12,7 +12,8 @@ from functools import lru_cache
 import numpy as np
 
 from .category import SPARE, Diagram, sign_of
-from .lattice import Lattice, Level, Node, build
+from .lattice import Lattice, Level, Node, axes_of, build
+from .small import Small, matrices
 from .steps import Head, Runs
 
 DENSE_TABLE = 4096  # a head's matrix with at most so many entries is kept dense
@@ -77,12 +78,6 @@ def head_below(a: int, b: int) -> bool:
     return a <= b
 
 
-def meeting_axes(level: Level) -> int:
-    """Axes of the tensors that meet the weights."""
-    kind, *counts = level
-    return sum(counts) if kind == "plain" else counts[0] + min(counts[1:])
-
-
 @dataclass(frozen=True)
 class Meeting:
     """One matrix product: all diagrams whose sides meet on one level.
@@ -125,11 +120,17 @@ class Layout:
         self.signs = {key: np.array([s.sign for s in ss], dtype=np.float64) for key, ss in sides.items()}
         self.meetings = self._meetings(sides)
 
-    def _lattice(self, types, nodes, runs: Runs | None, jelly: dict[Level, bool], is_input: bool) -> Lattice:
+    def _lattice(self, types, nodes, runs: Runs | None, jelly: dict[Level, bool], is_input: bool) -> Lattice | Small:
         def head(node: Node) -> Head:
             return self._head(node, jelly[node.meets], is_input)
 
-        return build(len(types), self.calculus.n, nodes, types=types, runs=runs, head=head)
+        lattice = build(len(types), self.calculus.n, nodes, types=types, runs=runs, head=head)
+        dense = matrices(lattice, self.constants)
+        if dense is None:
+            return lattice
+        places = {level: len(self.constants) + i for i, level in enumerate(dense)}
+        self.constants += dense.values()
+        return Small(lattice, places)
 
     def _head(self, node: Node, jelly: bool, is_input: bool) -> Head:
         _, t, a, b = node.meets
@@ -172,7 +173,7 @@ class Layout:
                 for k, s in found:
                     table[below[s.below], orders.index(s.order), above[s.above]] = k
                 cells[o, i] = table
-            made.append(Meeting(level, meeting_axes(level), ins, outs, orders, cells))
+            made.append(Meeting(level, axes_of(level), ins, outs, orders, cells))
         return tuple(made)
 
 

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from .lattice import accumulation_dtype, inverse, permuted
 from .layout import Layout, Meeting
+from .small import MAX_COMPONENTS
 
 MAX_STACK_BYTES = 256 * 2**20  # stacks of permuted copies above this are made one at a time
 
@@ -44,12 +45,25 @@ class LayerPlan:
         self.max_stack_bytes = max_stack_bytes or MAX_STACK_BYTES
         self.arrays: list[np.ndarray] = list(layout.constants)
         self.books = tuple(self._book(key) for key in self.keys)
+        self.turns = tuple(self._turn(meeting) for meeting in self.meetings)
+
+    def _turn(self, meeting: Meeting) -> int | None:
+        """Where the indices are that permute axes in all orders of a product, and back; None where they are many."""
+        size = self.n**meeting.axes
+        if size > MAX_COMPONENTS or len(meeting.orders) == 1:
+            return None
+        components = np.arange(size).reshape((self.n,) * meeting.axes)
+        rest = range(len(meeting.orders[0]), meeting.axes)
+        for orders in (meeting.orders, [inverse(order) for order in meeting.orders]):
+            turned = [components.transpose(*order, *rest).reshape(-1) for order in orders]
+            self.arrays.append(np.stack(turned, -1).reshape(-1))
+        return len(self.arrays) - 2
 
     def _book(self, key: tuple[int, int]) -> Book:
         found, spans, start = [], [], 0
         for index, meeting in enumerate(self.meetings):
             if key in meeting.cells:
-                cells = meeting.cells[key].reshape(-1)
+                cells = meeting.cells[key].swapaxes(0, 1).reshape(-1)  # [order, input slot, output slot]
                 found.append(cells)
                 spans.append((index, start, start + len(cells)))
                 start += len(cells)
@@ -77,20 +91,19 @@ class LayerPlan:
                 pieces[meeting, key] = w[start:stop]
         return pieces
 
-    def _matrix(self, index: int, pieces: dict, orders_first: bool) -> Tensor:
-        """The weight matrix of a product: [orders, a·c_in, b·c_out], or [a·c_in, orders, b·c_out]."""
+    def _matrix(self, index: int, pieces: dict) -> Tensor:
+        """The weight matrix of a product, [orders, a·c_in, b·c_out]."""
         meeting, like = self.meetings[index], next(iter(pieces.values()))
         rows = []
         for i, a in meeting.ins:
             columns = []
             for o, b in meeting.outs:
-                sizes = a, len(meeting.orders), b, self.c_in[i], self.c_out[o]
+                sizes = len(meeting.orders), a, b, self.c_in[i], self.c_out[o]
                 w = pieces.get((index, (o, i)))
                 w = like.new_zeros(sizes) if w is None else w.view(sizes)
-                w = w.permute(1, 0, 3, 2, 4) if orders_first else w.permute(0, 3, 1, 2, 4)
-                columns.append(w.flatten(3).flatten(1, 2) if orders_first else w.flatten(3).flatten(0, 1))
+                columns.append(w.transpose(2, 3).reshape(sizes[0], a * self.c_in[i], b * self.c_out[o]))
             rows.append(_joined(columns, 2))
-        return _joined(rows, 1 if orders_first else 0)
+        return _joined(rows, 1)
 
     def _unpack(self, grads: list[Tensor], constants: list[Tensor]) -> list[Tensor]:
         """Gradients of the weights from those of the product matrices [a·c_in, orders, b·c_out]."""
@@ -102,8 +115,10 @@ class LayerPlan:
                 row, a = _place(meeting.ins, i, self.c_in)
                 column, b = _place(meeting.outs, o, self.c_out)
                 c_in, c_out = self.c_in[i], self.c_out[o]
-                g = grads[index][row : row + a * c_in, :, column : column + b * c_out]
-                g = g.unflatten(2, (b, c_out)).unflatten(0, (a, c_in)).permute(0, 2, 3, 1, 4)
+                g = grads[index]
+                if len(meeting.ins) > 1 or len(meeting.outs) > 1:
+                    g = g[row : row + a * c_in, :, column : column + b * c_out]
+                g = g.reshape(a, c_in, len(meeting.orders), b, c_out).permute(2, 0, 3, 1, 4)
                 pieces.append(g.reshape(-1, c_in, c_out))
             g = _joined(pieces, 0).index_select(0, constants[book.back])
             out.append(g * constants[book.signs].to(g.dtype) if book.signs >= 0 else g)
@@ -118,7 +133,7 @@ class LayerPlan:
         made: list[dict] = [{} for _ in self.c_out]
         for index, meeting in enumerate(self.meetings):
             X = self._gathered(meeting, meeting.ins, stacks, terms[0].dtype)
-            Y = self._product(meeting, X, index, pieces)
+            Y = self._product(index, X, self._matrix(index, pieces), constants)
             self._spread(meeting, meeting.outs, self.c_out, Y, made)
         return self._up(self.layout.outs, made, self.c_out, terms[0], constants)
 
@@ -140,8 +155,8 @@ class LayerPlan:
         for index, meeting in enumerate(self.meetings):
             G = self._gathered(meeting, meeting.outs, above, grads[0].dtype)
             X = self._gathered(meeting, meeting.ins, below, grads[0].dtype) if need_weights else None
-            W = self._matrix(index, pieces, False) if need_terms else None
-            Z, gW = self._transposed(meeting, X, G, W)
+            W = self._matrix(index, pieces) if need_terms else None
+            Z, gW = self._transposed(index, X, G, W, constants)
             found.append(gW)
             if need_terms:
                 self._spread(meeting, meeting.ins, self.c_in, Z, made)
@@ -172,59 +187,67 @@ class LayerPlan:
 
     # --- one product with its bijections, on whichever side is narrower
 
-    def _product(self, meeting: Meeting, X: Tensor, index: int, pieces: dict) -> Tensor:
+    def _product(self, index: int, X: Tensor, W: Tensor, constants: list[Tensor]) -> Tensor:
         """Σ over bijections of (X permuted) W."""
-        sizes, orders = X.shape[:-1], meeting.orders
-        rows = math.prod(sizes)
-        W = self._matrix(index, pieces, True)
-        P, A, B = W.shape
-        if P == 1:
-            return (permuted(X, orders[0]).reshape(rows, A) @ W[0]).view(*sizes, B)
-        if P * X.numel() * X.element_size() > self.max_stack_bytes:
+        sizes, orders = X.shape[:-1], self.meetings[index].orders
+        rows, (P, A, B) = math.prod(sizes), W.shape
+        if self._is_large(X, P):
             Y = None
             for order, w in zip(orders, W):
                 term = permuted(X, order).reshape(rows, A)
                 Y = term @ w if Y is None else Y.addmm_(term, w)
-            return Y.view(*sizes, B)
-        if A <= B:
-            stacked = torch.cat([permuted(X, order) for order in orders], -1)
-            return (stacked.reshape(rows, P * A) @ W.view(P * A, B)).view(*sizes, B)
-        mixed = (X.reshape(rows, A) @ W.transpose(0, 1).reshape(A, P * B)).view(*sizes, P, B)
-        return _sum_permuted(mixed, orders)
+        elif A <= B or P == 1 or self.turns[index] is not None:
+            Y = self._stacked(X, orders, self.turns[index], 0, constants) @ W.reshape(P * A, B)
+        else:
+            mixed = X.reshape(rows, A) @ W.transpose(0, 1).reshape(A, P * B)
+            return _sum_permuted(mixed.view(*sizes, P, B), orders)
+        return Y.view(*sizes, B)
 
     def _transposed(
-        self, meeting: Meeting, X: Tensor | None, G: Tensor, W: Tensor | None
+        self, index: int, X: Tensor | None, G: Tensor, W: Tensor | None, constants: list[Tensor]
     ) -> tuple[Tensor | None, Tensor | None]:
         """Gradients for X (if W is given) and for W as [A, P, B] (if X is given), from the output's G."""
-        sizes, P, B = G.shape[:-1], len(meeting.orders), G.shape[-1]
-        A = W.shape[0] if W is not None else X.shape[-1]
-        back = [inverse(order) for order in meeting.orders]
-        count = math.prod(sizes)
-        rows = None if X is None else X.reshape(count, A)
-        if P * G.numel() * G.element_size() > self.max_stack_bytes:
-            Z, parts = None, []
+        orders, sizes, B = self.meetings[index].orders, G.shape[:-1], G.shape[-1]
+        rows, P = math.prod(sizes), len(orders)
+        A = W.shape[1] if W is not None else X.shape[-1]
+        back = [inverse(order) for order in orders]
+        Z = gW = None
+        if self._is_large(G, P):
+            parts = []
             for p, order in enumerate(back):
-                g = permuted(G, order).reshape(count, B)
+                g = permuted(G, order).reshape(rows, B)
                 if W is not None:
-                    Z = g @ W[:, p].T if Z is None else Z.addmm_(g, W[:, p].T)
-                if rows is not None:
-                    parts.append(rows.T @ g)
-            return None if Z is None else Z.view(*sizes, A), torch.stack(parts, 1) if parts else None
-        if P == 1:
-            stacked = permuted(G, back[0]).reshape(count, B)
-        elif B <= 2 * A:
-            stacked = torch.cat([permuted(G, order) for order in back], -1).reshape(count, P * B)
-        else:
-            Z = gW = None
+                    Z = g @ W[p].T if Z is None else Z.addmm_(g, W[p].T)
+                if X is not None:
+                    parts.append(X.reshape(rows, A).T @ g)
+            gW = torch.stack(parts, 1) if parts else None
+        elif B <= 2 * A or P == 1 or self.turns[index] is not None:
+            stacked = self._stacked(G, back, self.turns[index], 1, constants)
             if W is not None:
-                mixed = (G.reshape(count, B) @ W.permute(2, 1, 0).reshape(B, P * A)).view(*sizes, P, A)
-                Z = _sum_permuted(mixed, back)
+                Z = stacked @ W.transpose(1, 2).reshape(P * B, A)
             if X is not None:
-                turned = torch.cat([permuted(X, order) for order in meeting.orders], -1).reshape(count, P * A)
-                gW = (turned.T @ G.reshape(count, B)).view(P, A, B).transpose(0, 1)
-            return Z, gW
-        Z = None if W is None else (stacked @ W.reshape(A, P * B).T).view(*sizes, A)
-        return Z, None if rows is None else (rows.T @ stacked).view(A, P, B)
+                gW = (X.reshape(rows, A).T @ stacked).view(A, P, B)
+        else:
+            if W is not None:
+                mixed = G.reshape(rows, B) @ W.permute(2, 0, 1).reshape(B, P * A)
+                Z = _sum_permuted(mixed.view(*sizes, P, A), back)
+            if X is not None:
+                turned = self._stacked(X, orders, self.turns[index], 0, constants)
+                gW = (turned.T @ G.reshape(rows, B)).view(P, A, B).transpose(0, 1)
+        return None if Z is None else Z.view(*sizes, A), gW
+
+    def _is_large(self, X: Tensor, P: int) -> bool:
+        return P > 1 and P * X.numel() * X.element_size() > self.max_stack_bytes
+
+    def _stacked(self, X: Tensor, orders, turn: int | None, which: int, constants: list[Tensor]) -> Tensor:
+        """All permuted copies side by side, [rows, orders·channels]: by one gather where components are few."""
+        c = X.shape[-1]
+        rows = math.prod(X.shape[:-1])
+        if turn is not None:
+            flat = X.reshape(X.shape[0], math.prod(X.shape[1:-1]), c)
+            return flat.index_select(1, constants[turn + which]).view(rows, len(orders) * c)
+        parts = [permuted(X, order) for order in orders]
+        return (parts[0] if len(parts) == 1 else torch.cat(parts, -1)).reshape(rows, len(orders) * c)
 
     def flops(self) -> int:
         """Multiplications and additions for one sample: products, and one addition for each entry a contraction reads
