@@ -101,7 +101,7 @@ class Irrep(IrrepFactor):
 
     @property
     def _order(self) -> tuple[int, int]:
-        return self.l, 0 if self.natural else 1
+        return self.l, self.p or 0
 
     def __lt__(self, other: "Irrep") -> bool:
         return self._order < other._order
@@ -171,7 +171,7 @@ class Irreps(Rep):
         return sum(c for irrep, c in self.blocks if irrep == wanted)
 
     def sort(self) -> tuple["Irreps", Tensor]:
-        """Terms by degree, natural parity first (0e, 0o, 1o, 1e, ...; stable, as e3nn), with x_new = x[..., perm]."""
+        """Terms by degree, odd before even (0o, 0e, 1o, 1e, ...; stable, as e3nn), with x_new = x[..., perm]."""
         order = sorted(range(len(self.terms)), key=lambda i: self.blocks[i][0]._order)
         entries = self.split(torch.arange(self.dim))
         perm = torch.cat([torch.zeros(0, dtype=torch.int64), *(entries[i].reshape(-1) for i in order)])

@@ -184,19 +184,22 @@ def edge_plan(irreps_in: Irreps, lmax_edge: int, irreps_out: Irreps) -> EdgePlan
     x = weight = width = 0
     for i, (a, c) in enumerate(irreps_in.blocks):
         strands, row, parts = [], 0, []
-        for _, _, irrep, degrees in [entry for entry in found if entry[0] == i and entry[3]]:
-            n = len(degrees)
-            strands.append(
-                Strand(row, irrep.dim * n, irrep.dim, n * c, weight, starts[irrep], filled[irrep], channels[irrep]),
-            )
+        mine = [(irrep, degrees) for k, _, irrep, degrees in found if k == i and degrees]
+        places = {}
+        for irrep, degrees in mine:
+            places[irrep] = weight, filled[irrep]
+            paths += [(i, l2, irrep) for l2 in degrees]
+            path_channels += [c] * len(degrees)
+            weight, filled[irrep] = weight + len(degrees) * c, filled[irrep] + len(degrees) * c
+        for irrep, degrees in sorted(mine, key=lambda entry: (entry[0].l, entry[1])):  # alike for both parities
+            n, (first, channel) = len(degrees), places[irrep]
+            strands.append(Strand(row, irrep.dim * n, irrep.dim, n * c, first, starts[irrep], channel, channels[irrep]))
             B = np.zeros(((lmax_edge + 1) ** 2, a.dim, irrep.dim, n))
             for k, l2 in enumerate(degrees):
                 C = clebsch_gordan(a.l, l2, irrep.l) * sqrt(irrep.dim)
                 B[l2 * l2 : (l2 + 1) ** 2, :, :, k] = C.transpose(1, 0, 2)
-                paths.append((i, l2, irrep))
-                path_channels.append(c)
             parts.append(B.reshape(*B.shape[:2], -1))
-            row, weight, filled[irrep] = row + irrep.dim * n, weight + n * c, filled[irrep] + n * c
+            row += irrep.dim * n
         if strands:
             B = np.concatenate(parts, -1).reshape((lmax_edge + 1) ** 2, -1)
             if B.tobytes() not in known:
