@@ -122,7 +122,7 @@ def test_every_command_exists(capsys):
                 if name not in helped:
                     helped[name] = said_by(name, "--help", capsys=capsys)
                 flags = {word.split("=")[0] for word in rest if word.startswith("--")}
-                known = set(re.findall(r"--[\w.]+", helped[name]))
+                known = set(re.findall(r"--[\w.-]+", helped[name]))
                 assert flags <= known, f"{block}: intertwine {name} has no option {flags - known}"
                 if name not in TRAINING:
                     parser().parse_args(words[1:])  # exits for what does not fit

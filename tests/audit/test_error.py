@@ -1,3 +1,4 @@
+import json
 import math
 
 import numpy as np
@@ -507,7 +508,9 @@ def test_repr_and_to_dict(generator):
     text = repr(result)
     for part in ("Broken under Cyclic(4)", "95% interval", "noise floor", "exhaustive", "3/30", "audit.pair_error"):
         assert part in text
+    assert all(line == line.rstrip() for line in text.splitlines())
     tree = result.to_dict()
+    assert json.loads(json.dumps(tree, allow_nan=False)) == tree
     assert tree["verdict"]["word"] == "broken"
     assert tree["definitions"].keys() >= {row["name"] for row in tree["table"]}
     assert "seconds" not in tree

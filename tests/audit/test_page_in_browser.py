@@ -65,7 +65,8 @@ def test_loads_without_errors_or_requests_and_fits(browser, page, width, dark):
     assert [url for url in browser.requests if not url.startswith("data:")] == [page.resolve().as_uri()]
     assert browser.js("document.documentElement.scrollWidth") <= width
     wide = browser.js(
-        "[...document.querySelectorAll('body *')].filter(e => !e.ownerSVGElement && !e.closest('.scroll,.skip,dialog') && "
+        "[...document.querySelectorAll('body *')].filter(e => !e.ownerSVGElement && !e.closest('.scroll,.skip,dialog')"
+        " && "
         "e.getBoundingClientRect().right > innerWidth + 1).map(e => e.outerHTML.slice(0, 80))"
     )
     assert wide == []

@@ -89,7 +89,7 @@ def assert_equivariant(
     for kind, found in worst.items():
         if found.failed(tolerance):
             raise AssertionError(
-                f"{type(model).__name__} is not equivariant under {group}{where}: {kind} error {found.error:.3e} at "
+                f"{_name(model)} is not equivariant under {group}{where}: {kind} error {found.error:.3e} at "
                 f"{found.place}, values up to {found.scale:.3g}, allowed {tolerance * max(1.0, found.scale):.1e}\n"
                 f"  element {found.element} of {count}: {describe(group, group.take(g, found.element))}\n"
                 f"  rep_in {_show(rep_in)}; rep_out {_show(rep_out)}"
@@ -133,7 +133,10 @@ def _compare_gradients(worst, moved, expected, wrt, n_inputs, k, generator) -> N
             a = a.to(y) + (v * moved[name]).sum()
             b = b.to(y) + (v * y).sum()
     if not (a.requires_grad and b.requires_grad):
-        raise ValueError("assert_equivariant: the output has no derivative; pass gradient=False to test values only")
+        raise ValueError(
+            "assert_equivariant: the output has no derivative; pass training=True if the model detaches it in eval(), "
+            "or gradient=False to test values only"
+        )
     grads = zip(
         torch.autograd.grad(a, wrt, allow_unused=True),
         torch.autograd.grad(b, wrt, allow_unused=True),
@@ -149,8 +152,12 @@ def _compare_gradients(worst, moved, expected, wrt, n_inputs, k, generator) -> N
 def _declared(model: Any, name: str) -> Any:
     action = getattr(model, name, None)
     if action is None:
-        raise ValueError(f"assert_equivariant: {type(model).__name__} declares no {name}; pass {name}=...")
+        raise ValueError(f"assert_equivariant: {_name(model)} declares no {name}; pass {name}=...")
     return action
+
+
+def _name(model: Any) -> str:
+    return getattr(model, "__name__", type(model).__name__)
 
 
 def _dtype(model: Any, data: Any) -> torch.dtype:

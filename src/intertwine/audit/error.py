@@ -83,8 +83,8 @@ def measure(
         worst += bad
         missing += lost
     worst.sort(key=lambda w: -w.relative)
-    speaking = [o.verdict for o in outputs.values() if o.verdict.word != "trivially invariant"]
-    verdict = max(speaking or [o.verdict for o in outputs.values()], key=lambda v: v.severity)
+    speaking = [o for o in outputs.values() if o.verdict.word != "trivially invariant"] or list(outputs.values())
+    verdict = max(speaking, key=lambda o: (o.verdict.severity, o.relative_rms)).verdict
     shared = picked.shared is not None
     return AuditResult(
         title=title or _name(fn),

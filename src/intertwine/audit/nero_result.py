@@ -12,6 +12,7 @@ from torch import Tensor
 from .consensus import CAVEAT
 from .grid import OrbitGrid
 from .metrics import Better
+from .pack import clean
 from .statistics import MIN_SAMPLES, bootstrap_weights
 
 METRIC_NAMES = {"rmse": "RMSE", "mae": "MAE", "epe": "end-point error", "confidence": "confidence in the true class"}
@@ -103,7 +104,10 @@ class NeroResult:
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but inputs and wall time as dicts, lists and numbers (NaN stays NaN)."""
+        """Everything but inputs and wall time, ready for strict JSON: what is no number is None."""
+        return clean(self._tree())
+
+    def _tree(self) -> dict[str, Any]:
         return {
             "kind": "nero",
             "title": self.title,

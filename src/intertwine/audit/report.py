@@ -1,12 +1,11 @@
 """One HTML file that holds an audit whole: it opens offline, without scripts too, and says what it leaves out (C3)."""
 
-import os
-import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 
+from ..files import write_atomically
 from .document import Document, Section
 from .nero_result import NeroResult
 from .pack import to_json
@@ -70,7 +69,8 @@ def write_html(
         content = _build(results, sections, title, created, plan, full).encode()
         if len(content) <= max_bytes:
             break
-    return _write(Path(path), content)
+    write_atomically(path, content)
+    return Path(path)
 
 
 def _plans(full: Plan, n: int) -> list[Plan]:
@@ -102,22 +102,3 @@ def _build(results, sections, title, created, plan: Plan, full: Plan) -> str:
         css=(folder / "page.css").read_text(encoding="utf-8"),
         script=(folder / "page.js").read_text(encoding="utf-8"),
     ).html()
-
-
-def _write(path: Path, content: bytes) -> Path:
-    """All or nothing: a full disk or a killed process leaves the old file."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        umask = os.umask(0)
-        os.umask(umask)
-        os.chmod(name, 0o666 & ~umask)
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
-    return path

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from .choose import Choice
 from .elements import describe
+from .pack import clean
 from .statistics import Interval, holm, rule_of_three
 from .verdict import BROKEN, NoiseFloor, Verdict
 
@@ -70,6 +71,7 @@ class OutputAudit:
     special_errors: Float[Tensor, "samples special"]
     size: Float[Tensor, " samples"]  # ‖f(x_i)‖
     rms: float  # RMS error
+    relative_rms: float  # relative to the size of the output; 0 for an output that is always zero
     p_value: float  # share of resamples on the other side of the bound on variation; NaN without an interval
 
 
@@ -119,8 +121,8 @@ class AuditResult:
     @property
     def sentence(self) -> str:
         """The verdict as one sentence for people."""
-        alike = len({o.verdict.word for o in self.outputs.values()}) == 1
-        about = "" if alike else f" (output {self.headline.name!r})"
+        speaking = {o.verdict.word for o in self.outputs.values()} - {"trivially invariant"}
+        about = "" if len(speaking) < 2 else f" (output {self.headline.name!r})"
         word = self.verdict.word
         return f"{word[0].upper()}{word[1:]} under {self.group}{about}: {self.verdict.reason}."
 
@@ -136,7 +138,10 @@ class AuditResult:
         raise KeyError(f"no row {name!r} for output {output!r}; there are {[(r.output, r.name) for r in self.table]}")
 
     def to_dict(self) -> dict[str, Any]:
-        """Everything but the wall time as dicts, lists and numbers (NaN stays NaN)."""
+        """Everything but the wall time, ready for strict JSON: what is no number is None, with a flag beside it."""
+        return clean(self._tree())
+
+    def _tree(self) -> dict[str, Any]:
         return {
             "kind": "audit",
             "title": self.title,
@@ -206,7 +211,8 @@ class AuditResult:
             for row in shown
         ]
         widths = [max(len(line[i]) for line in [header, *rows]) for i in range(len(header))]
-        lines += ["  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths)) for line in [header, *rows]]
+        for line in [header, *rows]:
+            lines.append(("  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths))).rstrip())
         floor = self.floor
         lines += [
             "",

@@ -42,6 +42,9 @@ def audit_section(r: AuditResult, index: int, limits: Limits, audits: Sequence[A
     names = list(r.outputs)
     body = _errors(r, index) + figure(af.noise_strip(r), f"r{index}-noise")
     for n, o in enumerate(r.outputs.values()):
+        if not (o.size > 0).any() and len(r.outputs) > 1:
+            body += f'<p class="soft">The output {text(o.name)} is zero for every sample: there is nothing to draw.</p>'
+            continue
         scale = af.error_scale([a.outputs[o.name] for a in audits if o.name in a.outputs])
         body += '<div class="split even">'
         body += figure(af.sample_scatter(r, o, marks, scale), f"r{index}-samples-{n}", output=n)

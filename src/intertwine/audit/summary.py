@@ -124,7 +124,15 @@ def summarise(
     )
     errors = everything.sqrt()
     return OutputAudit(
-        name, decide(evidence), floor, errors[:, :k], errors[:, k:], size2.sqrt(), value["absolute"], p_value
+        name,
+        decide(evidence),
+        floor,
+        errors[:, :k],
+        errors[:, k:],
+        size2.sqrt(),
+        value["absolute"],
+        ratio(value["absolute"], size),
+        p_value,
     ), rows
 
 

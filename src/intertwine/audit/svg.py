@@ -23,7 +23,7 @@ PALETTE: dict[str, tuple[str, str]] = {
     "focus": ("#7a1fa2", "#d9a6ff"),
     "tint": ("#e4eef8", "#22374d"),
 }
-SUPERSCRIPT = {ord(a): b for a, b in zip("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")}
+SUPERSCRIPTS = "⁰¹²³⁴⁵⁶⁷⁸⁹"
 TEXT = ("ink", "soft", "a", "b")  # must reach 4.5 : 1 on page and card
 GRAPHICS = ("a", "b", "focus", "soft")  # must reach 3 : 1
 
@@ -62,7 +62,7 @@ def tick(value: float) -> str:
     if value != 0 and not 1e-3 <= abs(value) < 1e5:
         exponent = math.floor(math.log10(abs(value)) + 1e-9)
         factor = value / 10.0**exponent
-        power = "10" + str(exponent).translate(SUPERSCRIPT)
+        power = "10" + "⁻" * (exponent < 0) + "".join(SUPERSCRIPTS[int(c)] for c in str(abs(exponent)))
         return power if abs(factor - 1) < 1e-6 else f"{factor:.3g}·{power}"
     return f"{value:.4g}"
 
