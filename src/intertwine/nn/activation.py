@@ -91,11 +91,10 @@ class ScalarActivation(nn.Module):
         return f"{self.rep_in} -> {self.rep_out}, " + ", ".join("-" if f is None else _name(f) for f in self.acts)
 
     def forward(self, x: Float[Tensor, "*batch dim_in"]) -> Float[Tensor, "*batch dim_out"]:
-        """The function of each scalar."""
-        blocks = self.rep_in.split(x)
-        return self.rep_out.join(
-            [z if fn is None else fn(z) * c for z, fn, c in zip(blocks, self.acts, self.constants)]
-        )
+        """The function of each scalar. Raises ValueError on a wrong trailing dimension."""
+        self.rep_in.check(x)
+        parts = x.split([W.dim * c for W, c in self.rep_in.terms], -1)
+        return torch.cat([z if f is None else f(z) * k for z, f, k in zip(parts, self.acts, self.constants)], -1)
 
 
 def _after(W: Product, fn: Function | None, rep: Rep) -> Product:

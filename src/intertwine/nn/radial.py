@@ -42,7 +42,7 @@ class Bessel(nn.Module):
     def forward(self, r: Float[Tensor, "*edges"]) -> Float[Tensor, "*edges count"]:
         """r: Å; result in Å^(-3/2)."""
         w = self.frequencies if self.trainable else self._frequencies(r)
-        r = r.clamp(min=1e-6 * self.cutoff)  # sinc has no second derivative at zero in torch: NaN would spread
+        r = r.clamp(min=1e-7 * self.cutoff)  # sinc has no second derivative at zero in torch: NaN would spread
         # sin(wr/c)/r = (w/c) sinc(wr/πc), and sinc is smooth at zero
         return (math.sqrt(2 / self.cutoff) / self.cutoff) * w * torch.sinc(r[..., None] * (w / (math.pi * self.cutoff)))
 
