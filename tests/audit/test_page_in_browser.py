@@ -10,7 +10,7 @@ from audit.examples import HOSTILE, a_nero, an_audit, broken, sometimes_nan
 from intertwine import audit
 from intertwine.audit import OrbitGrid
 from intertwine.groups import SO, Dihedral, E
-from intertwine.reps import Invariant, Nested, Points
+from intertwine.reps import Invariant, Nested, Points, Vectors
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 
@@ -125,6 +125,18 @@ def test_a_click_on_an_element_changes_the_detail(browser, page):
         assert text(browser, detail) != said
     assert browser.js("document.querySelectorAll('section[data-result=\"2\"] .views svg').length") == 2
     assert browser.errors == []
+
+
+def test_the_first_pair_shown_is_the_worst_one_whatever_its_output(browser, tmp_path):
+    """The worst pair belongs to the second output: the panel opens on it, with the line that repeats it."""
+    g = torch.Generator().manual_seed(0)
+    rep_out = Nested({"good": Vectors(SO(3)), "bad": Vectors(SO(3))})
+    result = audit.measure(
+        lambda x: {"good": 2 * x, "bad": x.abs()}, SO(3).V, rep_out, torch.randn(20, 3, generator=g), generator=g
+    )
+    browser.open(audit.write_html(result, tmp_path / "w.html", title="t"))
+    assert text(browser, ".detail .snippet") == result.worst[0].snippet
+    assert f"{result.worst[0].absolute:.3g}" in text(browser, ".detail .say")
 
 
 def test_values_on_the_page_are_those_of_the_result(browser, page):

@@ -40,7 +40,7 @@ FLOOR = PERFECT.floor
         ("undecided", replace(PERFECT, relative_max64=None, no_float64="it stopped")),  # float32 alone
         ("approximate", evidence(0.01, 0.009, 0.011, relative_max64=None)),
         ("undecided", replace(evidence(0.4, 0.3, 0.5), interval=None, n_samples=5)),
-        ("undecided", replace(evidence(math.nan, 0, 0), interval=None, spread=math.nan, n_samples=1, max32=0.4)),
+        ("undecided", replace(evidence(math.nan, 0.0, 0.0), interval=None, spread=math.nan, n_samples=1, max32=0.4)),
         ("exact up to the Action's interpolation",
          evidence(0.02, 0.01, 0.03, floor=replace(FLOOR, action=0.01, round_trip=0.1))),
         ("approximate", evidence(0.04, 0.035, 0.045, floor=replace(FLOOR, action=0.01, round_trip=0.1))),

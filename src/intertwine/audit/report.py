@@ -1,7 +1,7 @@
 """One HTML file that holds an audit whole: it opens offline, without scripts too, and says what it leaves out (C3)."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -10,31 +10,10 @@ from .document import Document, Section
 from .nero_result import NeroResult
 from .pack import to_json
 from .result import AuditResult
-from .sections import audit_section, nero_section
+from .sections import Limits, audit_section, nero_section
 from .svg import CIVIDIS
 
 Result = AuditResult | NeroResult
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How much a page holds: pictures of inputs, samples with a value per element, marks on the maps of samples."""
-
-    thumbnails: int
-    pairs: int
-    marks: int
-
-    def notes(self, results: Sequence[Result], full: "Plan") -> list[str]:
-        """What was left out, in sentences."""
-        n = max((r.n_samples for r in results), default=0)
-        out = []
-        if self.thumbnails < min(full.thumbnails, n):
-            out.append(f"pictures are kept for {self.thumbnails} samples")
-        if self.pairs < n:
-            out.append(f"values element by element are kept for {self.pairs} of {n:,} samples")
-        if self.marks < n:
-            out.append(f"the maps show {self.marks:,} of {n:,} samples")
-        return out
 
 
 def write_html(
@@ -63,7 +42,7 @@ def write_html(
     for r in results:
         if not isinstance(r, (AuditResult, NeroResult)):
             raise TypeError(f"write_html: cannot write a {type(r).__name__}; give an AuditResult or a NeroResult")
-    full = Plan(thumbnails, 10**9, 10**9)
+    full = Limits(thumbnails, 10**9, 10**9)
     content = b""
     for plan in _plans(full, max((r.n_samples for r in results), default=0)):
         content = _build(results, sections, title, created, plan, full).encode()
@@ -73,16 +52,29 @@ def write_html(
     return Path(path)
 
 
-def _plans(full: Plan, n: int) -> list[Plan]:
+def _left_out(plan: Limits, results: Sequence[Result], full: Limits) -> list[str]:
+    """What was left out, in sentences."""
+    n = max((r.n_samples for r in results), default=0)
+    out = []
+    if plan.thumbnails < min(full.thumbnails, n):
+        out.append(f"pictures are kept for {plan.thumbnails} samples")
+    if plan.pairs < n:
+        out.append(f"values element by element are kept for {plan.pairs} of {n:,} samples")
+    if plan.marks < n:
+        out.append(f"the maps show {plan.marks:,} of {n:,} samples")
+    return out
+
+
+def _plans(full: Limits, n: int) -> list[Limits]:
     """From everything to very little: pictures go first, then values of pairs, marks last."""
     few = replace(full, thumbnails=min(full.thumbnails, 8))
     plans = [full, few]
     plans += [replace(few, pairs=p) for p in (4096, 1024, 256, 64) if p < n]
     plans += [replace(few, pairs=64, marks=m) for m in (2000, 500, 100) if m < n]
-    return [*plans, Plan(0, 8, 100)]
+    return [*plans, Limits(0, 8, 100)]
 
 
-def _build(results, sections, title, created, plan: Plan, full: Plan) -> str:
+def _build(results, sections, title, created, plan: Limits, full: Limits) -> str:
     parts, data = [], []
     audits = [r for r in results if isinstance(r, AuditResult)]
     for index, r in enumerate(results):
@@ -97,7 +89,7 @@ def _build(results, sections, title, created, plan: Plan, full: Plan) -> str:
         results=results,
         sections=sections,
         parts=parts,
-        notes=plan.notes(results, full),
+        notes=_left_out(plan, results, full),
         data=to_json({"title": title, "created": created, "ramp": CIVIDIS, "results": data}),
         css=(folder / "page.css").read_text(encoding="utf-8"),
         script=(folder / "page.js").read_text(encoding="utf-8"),

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -24,8 +25,9 @@ WIDEST = 20_000  # models x elements above which outputs are not kept at all
 Part = tuple[str, dict[str, Any]]
 
 
-class Limits(Protocol):
-    """How much of a result goes into the page."""
+@dataclass(frozen=True)
+class Limits:
+    """How much a page holds: pictures of inputs, samples with a value per element, marks on the maps of samples."""
 
     thumbnails: int
     pairs: int

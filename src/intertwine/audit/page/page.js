@@ -56,7 +56,7 @@ class Result {
     this.d = D.results[Number(root.dataset.result)];
     this.i = this.d.first;
     this.k = this.d.peak;
-    this.output = 0;
+    this.output = this.d.worst && this.d.worst.length ? this.d.worst[0].o : 0;
     this.kept = this.d.kept ? new Map(this.d.kept.map((i, n) => [i, n])) : null;
     this.marks = $$("figure[data-stage=samples] [data-i]", root).map(m => Number(m.dataset.i));
     this.order = [...new Set(this.marks)].sort((a, b) => a - b);
@@ -374,7 +374,6 @@ class Result {
         return p.map((x, j) => x * c + cross[j] * s + u[j] * dot * (1 - c));
       }};
     }
-    if (d.grid === "torus") return {fn: p => [p[0] + d.x[k], p[1] + d.y[k], ...p.slice(2)]};
     return null;
   }
   shade(button) {
