@@ -66,7 +66,8 @@ class Map:
         """The flat weight as one view [N, c_in, c_out] for each block."""
         if weight.shape != (self.dim,):
             raise ValueError(f"{self!r} takes a weight of shape ({self.dim},), got {tuple(weight.shape)}")
-        return [block.weight(weight) for block in self.blocks]
+        parts = weight.split([block.stop - block.start for block in self.blocks]) if len(self.blocks) > 1 else [weight]
+        return [part.view(block.N, block.c_in, block.c_out) for block, part in zip(self.blocks, parts)]
 
     def apply(
         self, x: Float[Tensor, "*batch dim_in"], weight: Float[Tensor, " weights"]
@@ -80,12 +81,19 @@ class Map:
             self._made[place] = tensors(self.constants, *place)
         return self.run(x, self.weights(weight), self._made[place])
 
-    def run(self, x: Tensor, weights: list[Tensor], constants: list[Tensor]) -> Tensor:
-        """`apply` for a module that keeps the weights of the blocks and the constants itself."""
+    def run(
+        self, x: Tensor, weights: list[Tensor], constants: list[Tensor], extra: tuple[Tensor, ...] = ()
+    ) -> Tensor:
+        """`apply` for a module that keeps the weights of the blocks and the constants itself.
+
+        extra: the last terms of rep_in, [..., components, channels], where x holds only those before.
+        """
+        sizes = self._sizes_in[: len(self._sizes_in) - len(extra)]
         terms = [
             part.unflatten(-1, (components, channels))
-            for part, (_, _, components, channels) in zip(x.split(self._sizes_in, -1), self._slices_in)
+            for part, (_, _, components, channels) in zip(x.split(sizes, -1), self._slices_in)
         ]
+        terms += extra
         gathered: dict[tuple[int, ...], Tensor] = {}
         done: dict[int, Tensor] = {}
         if layer := self._diagrams:
@@ -105,6 +113,11 @@ class Map:
             for j, (start, stop, _, _) in enumerate(self._slices_out)
         ]
         return _joined(flat, -1) if flat else x.new_zeros(*x.shape[:-1], 0)
+
+    @property
+    def is_one_layer(self) -> bool:
+        """Whether diagrams serve every block, so that the whole Map is applied at once."""
+        return self._diagrams is not None and not self._steps
 
     def flops(self, batch: int = 1) -> int:
         """Multiplications and additions of one forward application to `batch` features."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import math
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -58,7 +59,10 @@ class Linear(nn.Module):
         self.bias_map = maps.invariants(rep_out, allow_zero=True, **options) if bias else None
         if self.bias_map is not None and self.bias_map.dim:
             self.bias = nn.Parameter(torch.empty(self.bias_map.dim))
-            self._apply_bias = _Scaled(self.bias_map, normalize)
+            if self.bias_map.is_one_layer:
+                self._apply_both = _WithBias(self.map, self.bias_map, normalize)
+            else:
+                self._apply_bias = _Scaled(self.bias_map, normalize)
         else:
             self.bias_map = None
             self.register_parameter("bias", None)
@@ -81,8 +85,11 @@ class Linear(nn.Module):
                 f"Linear: rep_in is {self.rep_in!r} of dimension {self.rep_in.dim}, "
                 f"the data has trailing dimension {x.shape[-1]}"
             )
-        y = self._apply_map(x, self.weight)
-        return y if self.bias is None else y + self._apply_bias(self.bias.new_ones(1), self.bias)
+        if self.bias is None:
+            return self._apply_map(x, self.weight)
+        if self.bias_map.is_one_layer:
+            return self._apply_both(x, self.weight, self.bias)
+        return self._apply_map(x, self.weight) + self._apply_bias(self.bias.new_ones(1), self.bias)
 
     def matrix(self) -> Float[Tensor, "dim_out dim_in"]:
         """The dense matrix of the layer, without its bias."""
@@ -147,6 +154,37 @@ class _Scaled(nn.Module):
         for k, scale in zip(self.which, self.constants.tensors()):
             weights[k] = weights[k] * scale
         return torch.cat([weight.new_zeros(0), *(w.flatten() for w in weights)])
+
+
+class _WithBias(nn.Module):
+    """A Map and the invariants of its rep_out as one Map from rep_in + 1, applied to features and the number one: where
+    diagrams serve both, the bias costs no pass over the output."""
+
+    def __init__(self, space: Map, bias_space: Map, normalize: str):
+        super().__init__()
+        self.map, self.bias_map = space, bias_space
+        last = len(space.rep_in.terms)
+        parts = [(block.index_out, block.index_in, 0, k, block) for k, block in enumerate(space.blocks)]
+        parts += [(block.index_out, last, 1, k, block) for k, block in enumerate(bias_space.blocks)]
+        parts.sort(key=lambda part: part[:2])
+        self.order = tuple((which, k) for _, _, which, k, _ in parts)
+        blocks, start = [], 0
+        for _, index_in, _, _, block in parts:
+            blocks.append(replace(block, index_in=index_in, start=start))
+            start = blocks[-1].stop
+        self.joint = Map(space.rep_in + space.rep_in.group.trivial, space.rep_out, tuple(blocks), space.options)
+        scales = [1 / sizes(block, normalize) for block in blocks]
+        self.which = tuple(k for k, scale in enumerate(scales) if np.abs(scale - 1).max() > 1e-12)
+        self.constants = Constants([*(scales[k][:, None, None] for k in self.which), *self.joint.constants])
+
+    def forward(self, x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
+        constants = self.constants.tensors()
+        given = self.map.weights(weight), self.bias_map.weights(bias)
+        weights = [given[which][k] for which, k in self.order]
+        for k, scale in zip(self.which, constants):
+            weights[k] = weights[k] * scale
+        one = x.new_ones(1).expand(*x.shape[:-1], 1, 1)
+        return self.joint.run(x, weights, constants[len(self.which) :], (one,))
 
 
 def sizes(block: Block, normalize: str) -> np.ndarray:

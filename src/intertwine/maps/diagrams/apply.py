@@ -10,7 +10,7 @@ def run(plan: LayerPlan, terms: list[Tensor], weights: list[Tensor], constants: 
     """Output terms [batch, n, .., n, c_out] of input terms [batch, n, .., n, c_in] and weights [N, c_in, c_out].
 
     constants: `plan.arrays` as tensors on the device of the terms. Under torch.compile plain operations are traced, so
-    that they fuse; otherwise one autograd node saves only terms and weights and contracts again in its backward.
+    that they fuse; otherwise one autograd node serves the whole layer.
     """
     device = terms[0].device.type
     if torch.is_autocast_enabled(device):
@@ -19,7 +19,7 @@ def run(plan: LayerPlan, terms: list[Tensor], weights: list[Tensor], constants: 
             return run(plan, [x.to(dtype) for x in terms], [w.to(dtype) for w in weights], constants)
     if torch.compiler.is_compiling():
         return plan.forward(terms, weights, constants)
-    return list(_Layer.apply(plan, *terms, *weights, *constants))
+    return list(_layer(plan, *terms, *weights, *constants))
 
 
 def run_transposed(
@@ -29,12 +29,28 @@ def run_transposed(
     if torch.compiler.is_compiling():
         return plan.backward([], weights, grads, constants, True, False)[0]
     unused = [grads[0].new_zeros(0)] * len(plan.c_in)
-    return list(_Gradient.apply(plan, (True, False), *unused, *weights, *constants, *grads))
+    return list(_gradient(plan, (True, False), *unused, *weights, *constants, *grads))
 
 
 def _parts(plan: LayerPlan, tensors) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
     t, w = len(plan.c_in), len(plan.keys)
     return list(tensors[:t]), list(tensors[t : t + w]), list(tensors[t + w : t + w + len(plan.arrays)])
+
+
+def _transforming() -> bool:
+    """Whether torch.func transforms are at work: they need functions with a separate `setup_context`, whose call costs
+    more than a small layer. Without torch's own answer, assume so."""
+    return getattr(torch._C, "_are_functorch_transforms_active", lambda: True)()
+
+
+def _layer(plan: LayerPlan, *tensors: Tensor) -> tuple[Tensor, ...]:
+    return (_Layer if _transforming() else _DirectLayer).apply(plan, *tensors)
+
+
+def _gradient(plan: LayerPlan, need: tuple[bool, bool], *tensors: Tensor, kept=None) -> tuple[Tensor, ...]:
+    if _transforming():
+        return _Gradient.apply(plan, need, *tensors)
+    return _DirectGradient.apply(plan, need, kept, *tensors)
 
 
 class _Layer(torch.autograd.Function):
@@ -56,7 +72,7 @@ class _Layer(torch.autograd.Function):
         t, w = len(plan.c_in), len(plan.keys)
         needs = ctx.needs_input_grad[1:]
         need = any(needs[:t]), any(needs[t : t + w])
-        found = _Gradient.apply(plan, need, *tensors, *grads)
+        found = _gradient(plan, need, *tensors, *grads, kept=getattr(ctx, "kept", None))
         found = [*(found[:t] if need[0] else [None] * t), *(found[len(found) - w :] if need[1] else [None] * w)]
         return None, *found, *[None] * len(plan.arrays)
 
@@ -68,10 +84,10 @@ class _Layer(torch.autograd.Function):
         sums = []
         if any(d is not None for d in dx):
             dx = [torch.zeros_like(x) if d is None else d for d, x in zip(dx, terms)]
-            sums.append(_Layer.apply(plan, *dx, *weights, *constants))
+            sums.append(_layer(plan, *dx, *weights, *constants))
         if any(d is not None for d in dw):
             dw = [torch.zeros_like(w) if d is None else d for d, w in zip(dw, weights)]
-            sums.append(_Layer.apply(plan, *terms, *dw, *constants))
+            sums.append(_layer(plan, *terms, *dw, *constants))
         return tuple(sum(parts[1:], parts[0]) for parts in zip(*sums))
 
     @staticmethod
@@ -81,7 +97,7 @@ class _Layer(torch.autograd.Function):
         if all(dim is None for dim in in_dims[1 + t : 1 + t + w]):
             flat = [x.flatten(0, 1) for x in tensors[:t]]
             weights = [x[0] for x in tensors[t : t + w]]
-            found = _Layer.apply(plan, *flat, *weights, *tensors[t + w :])
+            found = _layer(plan, *flat, *weights, *tensors[t + w :])
             found = tuple(y.unflatten(0, (info.batch_size, -1)) for y in found)
         else:
             constants = list(tensors[t + w :])
@@ -97,15 +113,19 @@ def _batched(size: int, dims, tensors, count: int) -> list[Tensor]:
     return [*moved, *tensors[count:]]
 
 
+def _gradients(plan: LayerPlan, need: tuple[bool, bool], kept, tensors) -> tuple[Tensor, ...]:
+    terms, weights, constants = _parts(plan, tensors)
+    grads = list(tensors[-len(plan.c_out) :])
+    for_terms, for_weights = plan.backward(terms, weights, grads, constants, *need, kept)
+    return (*(for_terms or ()), *(for_weights or ()))
+
+
 class _Gradient(torch.autograd.Function):
     """(terms, weights, output gradients) -> gradients of the terms, of the weights, or both."""
 
     @staticmethod
     def forward(plan, need, *tensors):
-        terms, weights, constants = _parts(plan, tensors)
-        grads = list(tensors[-len(plan.c_out) :])
-        for_terms, for_weights = plan.backward(terms, weights, grads, constants, *need)
-        return (*(for_terms or ()), *(for_weights or ()))
+        return _gradients(plan, need, None, tensors)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -122,18 +142,18 @@ class _Gradient(torch.autograd.Function):
         t, w = len(terms), len(weights)
         v_terms = list(v[:t]) if need[0] else None
         v_weights = list(v[len(v) - w :]) if need[1] else None
-        needs = ctx.needs_input_grad[2:]
+        needs = ctx.needs_input_grad[-len(tensors) :]
         for_terms, for_weights, for_grads = [None] * t, [None] * w, [None] * len(grads)
         if any(needs[:t]) and v_weights is not None:
-            for_terms = list(_Gradient.apply(plan, (True, False), *terms, *v_weights, *constants, *grads))
+            for_terms = list(_gradient(plan, (True, False), *terms, *v_weights, *constants, *grads))
         if any(needs[t : t + w]) and v_terms is not None:
-            for_weights = list(_Gradient.apply(plan, (False, True), *v_terms, *weights, *constants, *grads))
+            for_weights = list(_gradient(plan, (False, True), *v_terms, *weights, *constants, *grads))
         if any(needs[len(needs) - len(grads) :]):
             sums = []
             if v_terms is not None:
-                sums.append(_Layer.apply(plan, *v_terms, *weights, *constants))
+                sums.append(_layer(plan, *v_terms, *weights, *constants))
             if v_weights is not None:
-                sums.append(_Layer.apply(plan, *terms, *v_weights, *constants))
+                sums.append(_layer(plan, *terms, *v_weights, *constants))
             for_grads = [sum(parts[1:], parts[0]) for parts in zip(*sums)]
         return None, None, *for_terms, *for_weights, *[None] * len(constants), *for_grads
 
@@ -150,3 +170,29 @@ class _Gradient(torch.autograd.Function):
 
         found = torch.vmap(gradients)(*parts)
         return found, (0,) * len(found)
+
+
+class _DirectLayer(torch.autograd.Function):
+    """`_Layer` outside of torch.func transforms; keeps contractions, which are smaller than terms, for its backward."""
+
+    @staticmethod
+    def forward(ctx, plan, *tensors):
+        _Layer.setup_context(ctx, (plan, *tensors), None)
+        ctx.kept = [] if any(ctx.needs_input_grad) else None
+        return tuple(plan.forward(*_parts(plan, tensors), ctx.kept))
+
+    backward = _Layer.backward
+    jvp = _Layer.jvp
+
+
+class _DirectGradient(torch.autograd.Function):
+    """`_Gradient` outside of torch.func transforms."""
+
+    @staticmethod
+    def forward(ctx, plan, need, kept, *tensors):
+        _Gradient.setup_context(ctx, (plan, need, *tensors), None)
+        return _gradients(plan, need, kept, tensors)
+
+    @staticmethod
+    def backward(ctx, *v):
+        return None, *_Gradient.backward(ctx, *v)

@@ -126,15 +126,19 @@ class LayerPlan:
 
     # --- the layer and its derivative
 
-    def forward(self, terms: list[Tensor], weights: list[Tensor], constants: list[Tensor]) -> list[Tensor]:
-        """Output terms [batch, n, .., n, c_out] of input terms and weights."""
+    def forward(
+        self, terms: list[Tensor], weights: list[Tensor], constants: list[Tensor], kept: list | None = None
+    ) -> list[Tensor]:
+        """Output terms [batch, n, .., n, c_out] of input terms and weights; `kept` takes what `backward` can use."""
         stacks = [lattice.down(x, constants) for lattice, x in zip(self.layout.ins, terms)]
         pieces = self._by_meeting(weights, constants)
         made: list[dict] = [{} for _ in self.c_out]
         for index, meeting in enumerate(self.meetings):
             X = self._gathered(meeting, meeting.ins, stacks, terms[0].dtype)
-            Y = self._product(index, X, self._matrix(index, pieces), constants)
-            self._spread(meeting, meeting.outs, self.c_out, Y, made)
+            W = self._matrix(index, pieces)
+            if kept is not None:
+                kept.append((X, W))
+            self._spread(meeting, meeting.outs, self.c_out, self._product(index, X, W, constants), made)
         return self._up(self.layout.outs, made, self.c_out, terms[0], constants)
 
     def backward(
@@ -145,17 +149,22 @@ class LayerPlan:
         constants: list[Tensor],
         need_terms: bool = True,
         need_weights: bool = True,
+        kept: list | None = None,
     ) -> tuple[list[Tensor] | None, list[Tensor] | None]:
         """Gradients of <grads, forward(terms, weights)> for the terms and for the weights."""
         above = [lattice.down(g, constants) for lattice, g in zip(self.layout.outs, grads)]
-        below = [lattice.down(x, constants) for lattice, x in zip(self.layout.ins, terms)] if need_weights else []
-        pieces = self._by_meeting(weights, constants) if need_terms else {}
+        if kept is None:
+            below = [lattice.down(x, constants) for lattice, x in zip(self.layout.ins, terms)] if need_weights else []
+            pieces = self._by_meeting(weights, constants) if need_terms else {}
         made: list[dict] = [{} for _ in self.c_in]
         found = []
         for index, meeting in enumerate(self.meetings):
             G = self._gathered(meeting, meeting.outs, above, grads[0].dtype)
-            X = self._gathered(meeting, meeting.ins, below, grads[0].dtype) if need_weights else None
-            W = self._matrix(index, pieces) if need_terms else None
+            if kept is None:
+                X = self._gathered(meeting, meeting.ins, below, grads[0].dtype) if need_weights else None
+                W = self._matrix(index, pieces) if need_terms else None
+            else:
+                X, W = (part if need else None for part, need in zip(kept[index], (need_weights, need_terms)))
             Z, gW = self._transposed(index, X, G, W, constants)
             found.append(gW)
             if need_terms:
@@ -166,11 +175,11 @@ class LayerPlan:
         )
 
     def _gathered(self, meeting: Meeting, sides, stacks: list[dict], dtype: torch.dtype) -> Tensor:
-        return _joined([stacks[t][meeting.level].to(dtype) for t, _ in sides], -1)
+        return _joined([_as(stacks[t][meeting.level], dtype) for t, _ in sides], -1)
 
     def _spread(self, meeting: Meeting, sides, channels, Y: Tensor, made: list[dict]) -> None:
         """Hand the columns of a product to the terms they belong to."""
-        Y, start = Y.to(accumulation_dtype(Y.dtype)), 0
+        Y, start = _as(Y, accumulation_dtype(Y.dtype)), 0
         for t, slots in sides:
             width = slots * channels[t]
             made[t][meeting.level] = Y[..., start : start + width] if len(sides) > 1 else Y
@@ -182,7 +191,7 @@ class LayerPlan:
             y = lattice.up(stacks, c, constants)
             if y is None:
                 y = like.new_zeros(like.shape[0], *(self.n,) * sum(lattice.root[1:]), c)
-            out.append(y.to(like.dtype).contiguous())
+            out.append(_as(y, like.dtype).contiguous())
         return out
 
     # --- one product with its bijections, on whichever side is narrower
@@ -261,6 +270,10 @@ class LayerPlan:
             for lattice, c in zip(lattices, channels):
                 total += lattice.entries() * c
         return total
+
+
+def _as(x: Tensor, dtype: torch.dtype) -> Tensor:
+    return x if x.dtype == dtype else x.to(dtype)
 
 
 def _joined(parts: list[Tensor], axis: int) -> Tensor:
