@@ -129,7 +129,6 @@ def _audit(arguments: argparse.Namespace) -> int:
         generator=torch.Generator().manual_seed(arguments.seed),
         title=f"{type(model.backbone).__name__}, {arguments.checkpoint}",
     )
-    print(result.sentence)
     print(result)
     if arguments.json:
         import json

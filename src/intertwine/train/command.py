@@ -113,21 +113,26 @@ class PotentialCLI(LightningCLI):
             _say(_table({"validation": _named(metrics, "val")}))
             _say(f"best model: {self.trainer.checkpoint_callback.best_model_path}")
 
+    def validate(self, **kwargs: Any) -> None:
+        """Errors on the validation set, as a table and in `validation.json`."""
+        self.trainer.validate(**(kwargs | {"verbose": False}))
+        self._report("validation.json")
+
     def test(self, **kwargs: Any) -> None:
-        """Test, print a table and write `metrics.json`."""
-        self.trainer.test(self.model, datamodule=self.datamodule, verbose=False, **_without(kwargs, "verbose"))
+        """Errors on the test set, as a table and in `metrics.json`."""
+        self.trainer.test(**(kwargs | {"verbose": False}))
+        self._report("metrics.json")
+
+    def _report(self, name: str) -> None:
         if self.trainer.is_global_zero:
             table = self.model.metrics.table()
             _say(_table(table))
-            path = self.folder / "metrics.json"
-            write_atomically(path, json.dumps(table, indent=1))
-            _say(f"written: {path}")
+            write_atomically(self.folder / name, json.dumps(table, indent=1))
+            _say(f"written: {self.folder / name}")
 
     def predict(self, **kwargs: Any) -> None:
         """Predict and write `predictions.extxyz`, predictions beside the labels."""
-        batches = self.trainer.predict(
-            self.model, datamodule=self.datamodule, return_predictions=True, **_without(kwargs, "return_predictions")
-        )
+        batches = self.trainer.predict(**(kwargs | {"return_predictions": True}))
         graphs, predictions = list(self.datamodule.parts["predict"]), []
         for batch in batches or []:
             sizes = batch["natoms"].tolist()
@@ -169,10 +174,6 @@ _NESTED = ("loss", "optimizer", "keys", "checks")
 
 def _limited(config: Any) -> bool:
     return any(config.get(name) not in (None, -1) for name in ("max_epochs", "max_steps", "max_time"))
-
-
-def _without(values: dict[str, Any], *names: str) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if key not in names}
 
 
 def _named(metrics: dict[str, float], stage: str) -> dict[str, float]:

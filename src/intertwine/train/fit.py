@@ -83,6 +83,8 @@ _CHATTER = (
     ".*Experiment logs directory .* exists and is not empty.*",
     ".*The dirpath has changed.*",
     ".*Trying to infer the `batch_size`.*",
+    ".*callbacks used to create the checkpoint need to be provided.*",
+    ".*is smaller than the logging interval.*",
 )
 
 

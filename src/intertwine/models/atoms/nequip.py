@@ -2,18 +2,17 @@
 
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from intertwine.nn.activation import second_moment_constant
+from intertwine.nn.gate import Gate
 from intertwine.nn.radial import Bessel, PolynomialEnvelope
 from intertwine.so3 import EdgeConv, Irrep, Irreps, spherical_harmonics
-
-# Divide by these and an activation keeps unit second moment under N(0, 1).
-SILU, SIGMOID, TANH = 1.6765324703310907, 1.846228545853829, 1.5925374172603242
 
 
 class NequIP(nn.Module):
@@ -96,14 +95,14 @@ class RadialNetworks(nn.Module):
 
     def __init__(self, sizes: Sequence[int], shapes: Sequence[tuple[int, ...]], generator: torch.Generator | None):
         super().__init__()
-        self.shapes = tuple(shapes)
+        self.shapes, self.gain = tuple(shapes), second_moment_constant(nn.functional.silu)
         self.hidden = nn.ParameterList(_normal(generator, len(shapes), a, b) for a, b in itertools.pairwise(sizes))
         self.last = nn.ParameterList(_normal(generator, sizes[-1], math.prod(shape)) for shape in shapes)
 
     def forward(self, basis: Float[Tensor, "edges bessel"]) -> list[Float[Tensor, "edges paths channels"]]:
         x, gain = basis.expand(len(self.shapes), *basis.shape), 1.0
         for matrix in self.hidden:
-            x, gain = nn.functional.silu(torch.bmm(x, matrix * (gain * matrix.shape[1] ** -0.5))), SILU
+            x, gain = nn.functional.silu(torch.bmm(x, matrix * (gain * matrix.shape[1] ** -0.5))), self.gain
         out = [_linear(one, last, gain) for one, last in zip(x.unbind(), self.last)]
         return [weight.unflatten(1, shape) for weight, shape in zip(out, self.shapes)]
 
@@ -125,14 +124,16 @@ class Interaction(nn.Module):
         self.conv = EdgeConv(rep_in, degree, rep_wanted)
         arriving = dict(self.conv.rep_out.blocks)
         self.rep_out = Irreps([(c, irrep) for irrep, c in rep_wanted.blocks if irrep in arriving])
-        # Gates: one more even scalar for every channel of degree 1 and above, made by the same linear map.
-        self.gated = sum(c for irrep, c in self.rep_out.blocks if irrep.l > 0)
+        scalars, gated = _part(self.rep_out, lambda l: l == 0), _part(self.rep_out, lambda l: l > 0)
+        # An odd scalar needs an odd function, else it would not be one afterwards.
+        acts = [torch.tanh if irrep.p == -1 else nn.functional.silu for irrep, _ in scalars.blocks]
+        self.gate = Gate(scalars, acts, gated)
         self.norm = avg_num_neighbors**-0.5
         self.before = nn.ParameterList(_normal(generator, c, c) for _, c in rep_in.blocks)
         self.after, self.self_connection = nn.ParameterList(), nn.ParameterDict()
         inputs = dict(rep_in.blocks)
         for k, (irrep, channels) in enumerate(self.rep_out.blocks):
-            width = channels + (self.gated if irrep.is_trivial else 0)
+            width = channels + (self.gate.gates if irrep.is_trivial else 0)
             self.after.append(_normal(generator, arriving[irrep], width))
             if irrep in inputs:
                 self.self_connection[str(k)] = _normal(generator, n_species, inputs[irrep], width)
@@ -158,20 +159,10 @@ class Interaction(nn.Module):
             if str(k) in self.self_connection:
                 z = z + _species_linear(inputs[irrep], self.self_connection[str(k)], species)
             new.append(z)
-        return self._gate(new)
-
-    def _gate(self, blocks: list[Tensor]) -> Tensor:
-        out, gates = [], None
-        for (irrep, channels), z in zip(self.rep_out.blocks, blocks):
-            if irrep.is_trivial:
-                gates = torch.sigmoid(z[..., channels:]) * SIGMOID if self.gated else None
-                out.append(nn.functional.silu(z[..., :channels]) * SILU)
-            elif irrep.l == 0:
-                out.append(torch.tanh(z) * TANH)
-            else:
-                mine, gates = gates[..., :channels], gates[..., channels:]
-                out.append(z * mine)
-        return self.rep_out.join(out)
+        # The gates were made with the even scalars, which come first; they belong behind all scalars.
+        even, gates = new[0].split([self.rep_out.blocks[0][1], self.gate.gates], -1)
+        odd = sum(irrep.l == 0 for irrep, _ in self.rep_out.blocks)
+        return self.gate(torch.cat([block.flatten(1) for block in (even, *new[1:odd], gates, *new[odd:])], 1))
 
 
 def _irreps(degree: int, channels: int, parity: str | None) -> Irreps:
@@ -179,6 +170,11 @@ def _irreps(degree: int, channels: int, parity: str | None) -> Irreps:
         return Irreps([(channels, Irrep(l, None)) for l in range(degree + 1)])
     signs = (1, -1) if parity == "full" else (1,)
     return Irreps([(channels, Irrep(l, sign * (-1) ** l)) for l in range(degree + 1) for sign in signs])
+
+
+def _part(irreps: Irreps, keep: Callable[[int], bool]) -> Irreps:
+    """The terms of some degrees; the group stays, even where none is left."""
+    return irreps._with(irreps.group, [term for term, (irrep, _) in zip(irreps.terms, irreps.blocks) if keep(irrep.l)])
 
 
 def _normal(generator: torch.Generator | None, *shape: int) -> nn.Parameter:
