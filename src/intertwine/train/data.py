@@ -86,7 +86,9 @@ class AtomicDataModule(pl.LightningDataModule):
         given = isinstance(self.path, AtomicDataset)
         whole = self.path.with_cutoff(self.cutoff) if given else self._read(self.path)
         shares = {name: p for name, p in (("val", self.val), ("test", self.test)) if p and not isinstance(p, str)}
-        counts = all(isinstance(p, int) for p in shares.values())
+        # 50 on a command line arrives as 50.0, so a count is told by its value
+        counts = all(p >= 1 and p == int(p) for p in shares.values())
+        shares = {name: int(p) for name, p in shares.items()} if counts else shares
         rest = len(whole) - sum(shares.values()) if counts else 1.0 - sum(shares.values())
         if not rest > 0:
             raise ValueError(f"AtomicDataModule: {shares} of {len(whole)} structures leave none to train on")
