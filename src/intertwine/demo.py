@@ -294,6 +294,8 @@ class Demo:
             "relative_error_forces": error,
             "nve": {"drift_mev_per_atom_per_ps": motion.drift, "fluctuation_mev": motion.fluctuation},
             "structures_per_second": rates,
+            "table": lines,
+            "facts": facts,
         }
         write_atomically(self.folder / "results.json", json.dumps(results, indent=1))
         audit.write_html(
