@@ -16,6 +16,7 @@ from torch import Tensor
 from .wigner import _frozen, check_degree, clebsch_gordan
 
 NORMALIZATIONS = ("component", "norm", "integral")
+_PLAIN_LMAX = 2  # up to here a custom derivative costs more than it saves
 _DENSE_LMAX = 10  # up to here the derivative is one matrix for all degrees, above it one for each
 
 
@@ -35,7 +36,7 @@ def spherical_harmonics(
     if r.shape[-1] != 3:
         raise ValueError(f"spherical_harmonics: vectors have a last dimension of 3, got shape {tuple(r.shape)}")
     u = unit(r) if normalize else r
-    if torch.compiler.is_compiling() or lmax <= 1:
+    if torch.compiler.is_compiling() or lmax <= _PLAIN_LMAX:
         return _plain(u, lmax, normalization)
     return _Solid.apply(u.reshape(-1, 3), lmax, normalization).reshape(*r.shape[:-1], (lmax + 1) ** 2)
 
@@ -136,7 +137,7 @@ def _climb_rows(l: int, normalization: str) -> tuple[tuple[float, ...], ...]:
 
 
 def _plain(r: Tensor, lmax: int, normalization: str) -> Tensor:
-    """The same recursion in ordinary operations, for a compiler, and for degrees so low that nothing can be saved.
+    """The same recursion in ordinary operations, for a compiler and for low degrees.
 
     (torch 2.13 compiles a custom autograd function inside `torch.func.grad` to wrong second derivatives, silently.)
     """
