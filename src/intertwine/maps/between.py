@@ -81,17 +81,15 @@ class Map:
             self._made[place] = tensors(self.constants, *place)
         return self.run(x, self.weights(weight), self._made[place])
 
-    def run(
-        self, x: Tensor, weights: list[Tensor], constants: list[Tensor], extra: tuple[Tensor, ...] = ()
-    ) -> Tensor:
+    def run(self, x: Tensor, weights: list[Tensor], constants: list[Tensor], extra: tuple[Tensor, ...] = ()) -> Tensor:
         """`apply` for a module that keeps the weights of the blocks and the constants itself.
 
         extra: the last terms of rep_in, [..., components, channels], where x holds only those before.
         """
         sizes = self._sizes_in[: len(self._sizes_in) - len(extra)]
         terms = [
-            part.unflatten(-1, (components, channels))
-            for part, (_, _, components, channels) in zip(x.split(sizes, -1), self._slices_in)
+            part.view(*x.shape[:-1], components, channels)
+            for part, (_, _, components, channels) in zip(_parts(x, sizes), self._slices_in)
         ]
         terms += extra
         gathered: dict[tuple[int, ...], Tensor] = {}
@@ -306,6 +304,11 @@ def _slices(rep: Rep) -> list[tuple[int, int, int, int]]:
         found.append((start, start + W.dim * c, W.dim, c))
         start += W.dim * c
     return found
+
+
+def _parts(x: Tensor, sizes: list[int]) -> tuple[Tensor, ...]:
+    """The split of x; x itself is not split into one part, whose derivative would be a copy."""
+    return (x,) if len(sizes) == 1 else x.split(sizes, -1)
 
 
 def _joined(parts: list[Tensor], axis: int) -> Tensor:

@@ -116,11 +116,16 @@ class Diagram:
         return tensor(self, other)
 
     def __matmul__(self, other):
-        from .composition import FormalSum
+        from .composition import FormalSum  # composition is built on this file
 
         return FormalSum.of(self) @ other
 
-    # --- text
+    # --- text and pictures
+
+    def _repr_svg_(self) -> str:
+        from .draw import svg
+
+        return svg(self)
 
     def __str__(self) -> str:
         return self.ascii()

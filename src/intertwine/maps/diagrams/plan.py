@@ -15,7 +15,9 @@ from .lattice import accumulation_dtype, inverse, permuted
 from .layout import Layout, Meeting
 from .small import MAX_COMPONENTS
 
-MAX_STACK_BYTES = 256 * 2**20  # stacks of permuted copies above this are made one at a time
+# Stacks of permuted copies above this are made one at a time: on a CPU when they leave the cache (measured), elsewhere
+# for the memory.
+MAX_STACK_BYTES = {"cpu": 2**20, "other": 256 * 2**20}
 
 
 @dataclass(frozen=True)
@@ -37,12 +39,18 @@ class LayerPlan:
     runs the plan passes back as tensors.
     """
 
-    def __init__(self, layout: Layout, c_in: tuple[int, ...], c_out: tuple[int, ...], max_stack_bytes: int = 0):
+    def __init__(
+        self,
+        layout: Layout,
+        c_in: tuple[int, ...],
+        c_out: tuple[int, ...],
+        max_stack_bytes: int | None = None,
+    ):
         self.layout, self.c_in, self.c_out = layout, c_in, c_out
         self.n = layout.calculus.n
         self.keys = tuple(layout.signs)
         self.meetings = layout.meetings
-        self.max_stack_bytes = max_stack_bytes or MAX_STACK_BYTES
+        self.max_stack_bytes = max_stack_bytes
         self.arrays: list[np.ndarray] = list(layout.constants)
         self.books = tuple(self._book(key) for key in self.keys)
         self.turns = tuple(self._turn(meeting) for meeting in self.meetings)
@@ -246,7 +254,10 @@ class LayerPlan:
         return None if Z is None else Z.view(*sizes, A), gW
 
     def _is_large(self, X: Tensor, P: int) -> bool:
-        return P > 1 and P * X.numel() * X.element_size() > self.max_stack_bytes
+        limit = self.max_stack_bytes
+        if limit is None:
+            limit = MAX_STACK_BYTES["cpu" if X.device.type == "cpu" else "other"]
+        return P > 1 and P * X.numel() * X.element_size() > limit
 
     def _stacked(self, X: Tensor, orders, turn: int | None, which: int, constants: list[Tensor]) -> Tensor:
         """All permuted copies side by side, [rows, orders·channels]: by one gather where components are few."""
