@@ -68,10 +68,10 @@ class Claim:
         return path
 
     def run(self, size: Mapping[str, Any]) -> tuple[Numbers, float]:
-        """The numbers, and the seconds they took."""
+        """The numbers, and the seconds they took: of training too where an experiment found its run finished."""
         start = time.perf_counter()
         numbers = self.experiment(seed=self.seed, **size)
-        return numbers, time.perf_counter() - start
+        return numbers, max(time.perf_counter() - start, numbers.get("training_seconds", 0.0))
 
 
 def data_folder(name: str) -> Path | None:
