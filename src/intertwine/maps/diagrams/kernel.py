@@ -40,10 +40,12 @@ class DiagramKernel(Kernel):
 
     @property
     def dim_in(self) -> int:
+        """Entries of one channel of the input block."""
         return self.group.dim_V ** (self.W if self.flipped else self.U).order
 
     @property
     def dim_out(self) -> int:
+        """Entries of one channel of the output block."""
         return self.group.dim_V ** (self.U if self.flipped else self.W).order
 
     @cached_property
@@ -52,6 +54,7 @@ class DiagramKernel(Kernel):
 
     @property
     def route(self) -> str:
+        """How the maps were found, for `Map.explain`."""
         kinds = " and ".join(dict.fromkeys(d.kind for d in self.diagrams))
         left_out = f", {self.spans} reduced to a basis" if self.spans > self.N else ""
         return f"{kinds or 'no'} diagrams{left_out}{', summed to orbits' if self.mix is not None else ''}"
