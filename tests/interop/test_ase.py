@@ -100,7 +100,9 @@ def test_relaxation_of_the_cell():
 def test_langevin_neb_and_phonons_run(tmp_path):
     atoms = molecule("CH3OH")
     atoms.calc = Calculator(pair_like())
-    Langevin(atoms, 1.0 * units.fs, temperature_K=300, friction=0.01 / units.fs, fixcm=False, rng=np.random.RandomState(0)).run(3)
+    Langevin(
+        atoms, 1.0 * units.fs, temperature_K=300, friction=0.01 / units.fs, fixcm=False, rng=np.random.RandomState(0)
+    ).run(3)
     assert np.isfinite(atoms.get_total_energy())
     ends = [molecule("H2O"), molecule("H2O")]
     ends[1].rattle(0.1, seed=0)

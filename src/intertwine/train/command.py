@@ -2,6 +2,7 @@
 
 import json
 import sys
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,9 @@ def run(argv: Sequence[str]) -> None:
     # Lightning starts the other processes of a DDP run from sys.argv, so it must hold what was asked for.
     sys.argv = [before[0], command, *rest]
     try:
-        with quiet():
+        with quiet(), warnings.catch_warnings():
+            # Lightning 2.6 speaks to jsonargparse in names that jsonargparse 4.49 calls deprecated.
+            warnings.simplefilter("ignore", DeprecationWarning)
             PotentialCLI(
                 PotentialModule,
                 AtomicDataModule,
@@ -85,7 +88,7 @@ class PotentialCLI(LightningCLI):
             kwargs["logger"] = loggers(self.folder) if fit else False
         if fit:
             kwargs["callbacks"] = [*(config.get("callbacks") or []), KeepCheckpoints(str(self.folder))]
-            self.model.run_config = self.parser.dump(self.config, skip_none=False)
+            self.model.run_config = self.parser.dump(self.config)
         else:
             self.save_config_callback = None
             kwargs["enable_checkpointing"] = False
@@ -100,11 +103,20 @@ class PotentialCLI(LightningCLI):
         path = self._get(self.config, "data").path
         name = Path(path if isinstance(path, str) else path[0]).name.split(".")[0]
         folder, n = Path("runs") / name, 1
-        while fit and (folder / "last.safetensors").exists():
+        while fit and (folder / "last.ckpt").exists():
             n += 1
             folder = Path("runs") / f"{name}-{n}"
         sys.argv.append(f"--out={folder}")  # the other processes of a DDP run must not choose again
         return folder
+
+    def fit(self, **kwargs: Any) -> None:
+        """Train; after Ctrl-C say how to go on, and exit with 130 as interrupted programs do."""
+        try:
+            self.trainer.fit(**kwargs)
+        except SystemExit:
+            if self.model.stop_requested and self.trainer.is_global_zero:
+                _say(f"interrupted; resume with: intertwine fit --ckpt_path {self.folder / 'last.ckpt'}")
+            raise SystemExit(130 if self.model.stop_requested else 1) from None
 
     def after_fit(self) -> None:
         """Say where the model is and how good it is on the validation set."""

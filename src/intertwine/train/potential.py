@@ -53,6 +53,7 @@ class PotentialModule(pl.LightningModule):
         self.stop_requested = False  # set by a signal handler
         self.stop_agreed = False  # the same, once every process knows
         self.data_hash = ""
+        self.run_config: str | None = None  # the command line's configuration, kept in every checkpoint
         self.save_hyperparameters(
             {
                 "network": network,
@@ -101,6 +102,7 @@ class PotentialModule(pl.LightningModule):
             "kind": "potential",
             "potential": potential.config,
             "data_hash": self.data_hash,
+            "config": self.run_config,
             "conventions": CONVENTIONS,
             "units": UNITS,
         }
