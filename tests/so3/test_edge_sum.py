@@ -54,7 +54,7 @@ def case(request):
 @pytest.fixture
 def small_chunks(monkeypatch):
     """Seven edges at a time, so that every test sees several chunks and a shorter last one."""
-    monkeypatch.setattr(edge_sum, "_parts", lambda plan, Y: [slice(i, min(i + 7, len(Y))) for i in range(0, len(Y), 7)])
+    monkeypatch.setattr(edge_sum, "_parts", lambda plan, Y: [(i, min(7, len(Y) - i)) for i in range(0, len(Y), 7)])
 
 
 def by_products(case: Case) -> torch.Tensor:

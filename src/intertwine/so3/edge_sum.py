@@ -5,15 +5,14 @@ messages of all edges never exist at once, and the work stays in cache. Both der
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
 
 from .paths import EdgePlan, Source, Strand
 
-CHUNK_BYTES, CHUNK_EDGES = 3 << 20, 512  # the most messages in one chunk on the CPU, measured
-CHUNK_BYTES_ELSEWHERE = 1 << 30
+CHUNK_BYTES_ELSEWHERE = 1 << 30  # messages of one chunk where there is no cache to fit
 Constants = tuple[Tensor, Tensor, Tensor]  # plan.table, plan.entries, plan.entry_weights
 _SMALL = 400  # torch.bmm leaves the fast library below this many products per matrix
 
@@ -24,52 +23,56 @@ def plain(
     """The whole sum in six ordinary operations, all messages at once: for a compiler, and as the reference."""
     table, entries, weights = constants
     T, sender = Y @ table, x.index_select(0, src)
-    rows = [torch.bmm(_matrices(T, s).mT, _block(sender, s)).flatten(1) for s in plan.sources]
+    rows = []
+    for s in plan.sources:
+        matrices = T[:, s.table : s.table + s.dim * s.rows].unflatten(1, (s.dim, s.rows))
+        block = sender[:, s.x : s.x + s.dim * s.channels].unflatten(1, (s.dim, s.channels))
+        rows.append(torch.bmm(matrices.mT, block).flatten(1))
     message = torch.cat(rows, 1).index_select(1, entries) * w.index_select(1, weights)
     return message.new_zeros(n_nodes, plan.dim_out).index_add(0, dst, message)
 
 
-def _block(x: Tensor, source: Source) -> Tensor:
+# The views below are made by the thousand: `as_strided` and `narrow` cost a third of what indexing costs.
+
+
+def _view(x: Tensor, start: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Tensor:
+    """A view of a contiguous tensor [e, n]: [e, *shape] from entry `start` of each row."""
+    return x.as_strided((x.shape[0], *shape), (x.stride(0), *strides), x.storage_offset() + start)
+
+
+def _block(x: Tensor, s: Source) -> Tensor:
     """[e, 2l1+1, channels] of a feature, a view."""
-    return x[:, source.x : source.x + source.dim * source.channels].unflatten(1, (source.dim, source.channels))
+    return _view(x, s.x, (s.dim, s.channels), (s.channels, 1))
 
 
-def _matrices(T: Tensor, source: Source) -> Tensor:
+def _matrices(T: Tensor, s: Source) -> Tensor:
     """[e, 2l1+1, rows], a view."""
-    return T[:, source.table : source.table + source.dim * source.rows].unflatten(1, (source.dim, source.rows))
-
-
-def _columns(table: Tensor, source: Source) -> Tensor:
-    return table[:, source.table : source.table + source.dim * source.rows]
+    return _view(T, s.table, (s.dim, s.rows), (s.rows, 1))
 
 
 def _strand_of_rows(z: Tensor, s: Strand) -> Tensor:
     """[e, 2l3+1, width] in [e, rows, channels], a view."""
-    return z[:, s.row : s.row + s.rows].view(-1, s.dim, s.width)
+    return _view(z, s.row * z.shape[2], (s.dim, s.width), (s.width, 1))
 
 
 def _strand_of_message(m: Tensor, s: Strand) -> Tensor:
     """[e, 2l3+1, width] in a message [e, dim_out], a view."""
-    block = m[:, s.out : s.out + s.dim * s.channels].unflatten(1, (s.dim, s.channels))
-    return block[:, :, s.channel : s.channel + s.width]
+    return _view(m, s.out + s.channel, (s.dim, s.width), (s.channels, 1))
 
 
-def _strand_of_weight(w: Tensor, s: Strand, part: slice) -> Tensor:
-    """[e, 1, width] in the weights [E, weights] of the edges of one chunk, a view."""
+def _strand_of_weight(w: Tensor, s: Strand) -> Tensor:
+    """[e, 1, width] in the weights [e, weights], a view; a stride of zero is one weight for all edges."""
     edge, one = w.stride()
-    start = w.storage_offset() + part.start * edge + s.weight * one
-    return w.as_strided((part.stop - part.start, 1, s.width), (edge, edge, one), start)
+    return w.as_strided((w.shape[0], 1, s.width), (edge, edge, one), w.storage_offset() + s.weight * one)
 
 
-def _parts(plan: EdgePlan, Y: Tensor) -> list[slice]:
-    """Chunks of edges of about equal length."""
+def _parts(plan: EdgePlan, Y: Tensor) -> list[tuple[int, int]]:
+    """Chunks of edges of about equal length: (first, count). Their best length on the CPU was measured."""
     edges = Y.shape[0]
     row = plan.dim_out * Y.element_size()
-    most = max(64, CHUNK_BYTES_ELSEWHERE // row)
-    if Y.device.type == "cpu":
-        most = min(CHUNK_EDGES, max(64, CHUNK_BYTES // row))
-    size = max(1, -(-edges // max(1, -(-edges // most))))
-    return [slice(start, min(start + size, edges)) for start in range(0, edges, size)]
+    most = int(20_000 / math.sqrt(row)) if Y.device.type == "cpu" else CHUNK_BYTES_ELSEWHERE // row
+    size = max(1, -(-edges // max(1, -(-edges // max(64, most)))))
+    return [(start, min(size, edges - start)) for start in range(0, edges, size)]
 
 
 class _Work:
@@ -80,15 +83,16 @@ class _Work:
 
     def __init__(self, plan: EdgePlan, table: Tensor, edges: int, store: dict[str, Tensor]):
         self.plan, self.table, self.edges, self._store = plan, table, edges, store
-        self.columns = [_columns(table, source).T for source in plan.sources]
+        self.columns = [table.narrow(1, source.table, source.dim * source.rows).T for source in plan.sources]
         self._made: dict[str, object] = {}
 
     def empty(self, name: str, *shape: int) -> Tensor:
         """The memory called `name` in a shape, for all edges of the chunk."""
-        need = self.edges * max(math.prod(shape), self.plan.widest if len(shape) == 2 else 0)
         if name not in self._store:
+            need = self.edges * max(math.prod(shape), self.plan.widest if len(shape) == 2 else 0)
             self._store[name] = torch.empty(need, dtype=self.table.dtype, device=self.table.device)
-        return self._store[name][: self.edges * math.prod(shape)].view(self.edges, *shape)
+        strides = (shape[1], 1) if len(shape) == 2 else (1,)
+        return self._store[name].as_strided((self.edges, *shape), (math.prod(shape), *strides))
 
     def _once(self, name: str, make):
         if name not in self._made:
@@ -140,57 +144,66 @@ class _Work:
         if a.shape[1] * k * b.shape[2] >= _SMALL or k > 9 or a.device.type != "cpu":
             return torch.baddbmm(out, a, b, out=out) if add else torch.bmm(a, b, out=out)
         if not add:
-            torch.mul(a[:, :, :1], b[:, :1], out=out)
+            torch.mul(a.narrow(2, 0, 1), b.narrow(1, 0, 1), out=out)
         for n in range(0 if add else 1, k):
-            out.addcmul_(a[:, :, n : n + 1], b[:, n : n + 1])
+            out.addcmul_(a.narrow(2, n, 1), b.narrow(1, n, 1))
         return out
 
-    def weighted(self, name: str, i: int, G: list[Tensor], w: Tensor, part: slice) -> Tensor:
+    def inner(self, i: int, change: str, a: Tensor, b: Tensor) -> Tensor:
+        """a @ b for the block of source i: [edges, 2l1+1, channels]."""
+        source = self.plan.sources[i]
+        return self.bmm(a, b, self._once(f"{change}{i}", lambda: self.empty(change, source.dim, source.channels)))
+
+    def weighted(self, name: str, i: int, G: list[Tensor], w: Tensor) -> Tensor:
         """G ⊙ w in the rows of source i."""
         U, strands = self.rows(name, i)
         for s, g, u in zip(self.plan.sources[i].strands, G, strands):
-            torch.mul(g, _strand_of_weight(w, s, part), out=u)
+            torch.mul(g, _strand_of_weight(w, s), out=u)
         return U
 
-    def fill(self, message: list[Tensor], i: int, strands: list[Tensor], w: Tensor, part: slice, add: bool) -> None:
+    def fill(self, message: list[Tensor], i: int, strands: list[Tensor], w: Tensor, add: bool) -> None:
         """w ⊙ z set into, or added to, the messages of source i."""
         for s, z, m in zip(self.plan.sources[i].strands, strands, message):
             if add:
-                m.addcmul_(z, _strand_of_weight(w, s, part))
+                m.addcmul_(z, _strand_of_weight(w, s))
             else:
-                torch.mul(z, _strand_of_weight(w, s, part), out=m)
+                torch.mul(z, _strand_of_weight(w, s), out=m)
 
-    def weight_gradient(self, gw: Tensor, i: int, G: list[Tensor], strands: list[Tensor], part: slice) -> None:
+    def weight_gradient(self, gw: Tensor, i: int, G: list[Tensor], strands: list[Tensor]) -> None:
         """Set the weights of source i to Σ_m3 G ⊙ z; z is overwritten."""
         for s, g, z in zip(self.plan.sources[i].strands, G, strands):
-            torch.sum(z.mul_(g), 1, keepdim=True, out=_strand_of_weight(gw, s, part))
+            if s.dim == 1:
+                torch.mul(z, g, out=_strand_of_weight(gw, s))
+            else:
+                torch.sum(z.mul_(g), 1, keepdim=True, out=_strand_of_weight(gw, s))
 
     def harmonics_gradient(self, gY: Tensor, i: int, block: Tensor, U: Tensor) -> None:
         """Add the part of source i to the gradient by Y."""
         source = self.plan.sources[i]
-        gT = self.bmm(block, U.mT, self.empty("gT", source.dim, source.rows))
-        gY.addmm_(gT.flatten(1), self.columns[i])
+        gT = self._once(f"gT{i}", lambda: self.empty("gT", source.dim, source.rows))
+        gY.addmm_(self.bmm(block, U.mT, gT).view(self.edges, -1), self.columns[i])
 
 
-def _steps(plan: EdgePlan, table: Tensor, Y: Tensor) -> Iterator[tuple[slice, _Work]]:
-    """The chunks, each with the working memory of its length."""
+def _steps(plan: EdgePlan, table: Tensor, Y: Tensor) -> Iterator[tuple[_Work, Callable[[Tensor], Tensor]]]:
+    """For every chunk the working memory, and what cuts the chunk out of a tensor over edges."""
     work, store = None, {}  # the last chunk may be shorter: other views, the same memory
-    for part in _parts(plan, Y):
-        if work is None or work.edges != part.stop - part.start:
-            work = _Work(plan, table, part.stop - part.start, store)
-        yield part, work
+    for start, count in _parts(plan, Y):
+        if work is None or work.edges != count:
+            work = _Work(plan, table, count, store)
+        yield work, lambda t, start=start, count=count: t.narrow(0, start, count)
 
 
 def _value(plan: EdgePlan, table: Tensor, x: Tensor, Y: Tensor, w: Tensor, src: Tensor, dst: Tensor, n: int) -> Tensor:
     out = x.new_zeros(n, plan.dim_out)
-    for part, work in _steps(plan, table, Y):
-        A, (sender, a), (message, m) = work.matrices("T", Y[part]), work.feature("x"), work.message("message")
-        torch.index_select(x, 0, src[part], out=sender)
+    for work, cut in _steps(plan, table, Y):
+        A, (sender, a), (message, m) = work.matrices("T", cut(Y)), work.feature("x"), work.message("message")
+        torch.index_select(x, 0, cut(src), out=sender)
+        weight = cut(w)
         for i in range(len(plan.sources)):
             z, strands = work.rows("z", i)
             work.bmm(A[i].mT, a[i], z)
-            work.fill(m[i], i, strands, w, part, False)
-        out.index_add_(0, dst[part], message)
+            work.fill(m[i], i, strands, weight, False)
+        out.index_add_(0, cut(dst), message)
     return out
 
 
@@ -208,26 +221,28 @@ def _first(
     """Derivatives of ⟨g, out⟩ by x, Y and w, those that are needed."""
     need_x, need_Y, need_w = needs
     gx = torch.zeros_like(x) if need_x else None
-    gY, gw = torch.zeros_like(Y) if need_Y else None, torch.empty_like(w) if need_w else None
-    for part, work in _steps(plan, table, Y):
-        A, (sender, a), (received, G) = work.matrices("T", Y[part]), work.feature("x"), work.message("g")
-        torch.index_select(x, 0, src[part], out=sender)
-        torch.index_select(g, 0, dst[part], out=received)
-        for i, source in enumerate(plan.sources):
+    gY, gw = torch.zeros_like(Y) if need_Y else None, w.new_empty(w.shape) if need_w else None
+    for work, cut in _steps(plan, table, Y):
+        A, (sender, a), (received, G) = work.matrices("T", cut(Y)), work.feature("x"), work.message("g")
+        send, weight = cut(src), cut(w)
+        torch.index_select(x, 0, send, out=sender)
+        torch.index_select(g, 0, cut(dst), out=received)
+        slope_Y, slope_w = cut(gY) if need_Y else None, cut(gw) if need_w else None
+        for i in range(len(plan.sources)):
             if need_w:
                 z, strands = work.rows("z", i)
                 work.bmm(A[i].mT, a[i], z)
-                work.weight_gradient(gw, i, G[i], strands, part)
+                work.weight_gradient(slope_w, i, G[i], strands)
             if need_x or need_Y:
-                U = work.weighted("U", i, G[i], w, part)
+                U = work.weighted("U", i, G[i], weight)
             if need_Y:
-                work.harmonics_gradient(gY[part], i, a[i], U)
+                work.harmonics_gradient(slope_Y, i, a[i], U)
             if need_x:  # the gathered block is not needed any more: the gradient takes its place
-                a[i].copy_(work.bmm(A[i], U, work.empty("gx", source.dim, source.channels)))
+                a[i].copy_(work.inner(i, "gx", A[i], U))
         if need_x:
             for idle in plan.idle:
                 sender[:, idle] = 0
-            gx.index_add_(0, src[part], sender)
+            gx.index_add_(0, send, sender)
     return [gx, gY, gw]
 
 
@@ -246,41 +261,40 @@ def _second(
     n: int,
 ) -> list[Tensor]:
     """Derivatives by g, x, Y and w of ⟨hx, ∂x⟩ + ⟨hY, ∂Y⟩ + ⟨hw, ∂w⟩, the ∂ being those of `_first`."""
-    gg, gx, gY, gw = x.new_zeros(n, plan.dim_out), torch.zeros_like(x), torch.zeros_like(Y), torch.zeros_like(w)
-    for part, work in _steps(plan, table, Y):
-        A, (sender, a), (received, G) = work.matrices("T", Y[part]), work.feature("x"), work.message("g")
-        message, m = work.message("message")
-        torch.index_select(x, 0, src[part], out=sender)
-        torch.index_select(g, 0, dst[part], out=received)
-        turned, t = work.feature("turned")
+    gg, gx, gY, gw = x.new_zeros(n, plan.dim_out), torch.zeros_like(x), torch.zeros_like(Y), w.new_zeros(w.shape)
+    for work, cut in _steps(plan, table, Y):
+        A, (sender, a), (received, G) = work.matrices("T", cut(Y)), work.feature("x"), work.message("g")
+        (message, m), (turned, t) = work.message("message"), work.feature("turned")
+        send, receive, weight, slope_Y, slope_w = cut(src), cut(dst), cut(w), cut(gY), cut(gw)
+        torch.index_select(x, 0, send, out=sender)
+        torch.index_select(g, 0, receive, out=received)
         turned.zero_()
         if hY is not None:
-            B = work.matrices("hT", hY[part])
+            B = work.matrices("hT", cut(hY))
         if hx is not None:
             hsender, b = work.feature("hx")
-            torch.index_select(hx, 0, src[part], out=hsender)
-        for i, source in enumerate(plan.sources):
+            torch.index_select(hx, 0, send, out=hsender)
+        for i in range(len(plan.sources)):
             z, strands = work.rows("z", i)
-            change = work.empty("gx", source.dim, source.channels)
             if hw is not None:
                 work.bmm(A[i].mT, a[i], z)
-                work.fill(m[i], i, strands, hw, part, False)
-                V = work.weighted("U", i, G[i], hw, part)
-                work.harmonics_gradient(gY[part], i, a[i], V)
-                t[i].add_(work.bmm(A[i], V, change))
+                work.fill(m[i], i, strands, cut(hw), False)
+                V = work.weighted("U", i, G[i], cut(hw))
+                work.harmonics_gradient(slope_Y, i, a[i], V)
+                t[i].add_(work.inner(i, "gx", A[i], V))
             if hx is None and hY is None:
                 continue
-            U = work.weighted("U", i, G[i], w, part)
+            U = work.weighted("U", i, G[i], weight)
             if hx is not None:
                 work.bmm(A[i].mT, b[i], z)
-                work.harmonics_gradient(gY[part], i, b[i], U)
+                work.harmonics_gradient(slope_Y, i, b[i], U)
             if hY is not None:
                 work.bmm(B[i].mT, a[i], z, add=hx is not None)
-                t[i].add_(work.bmm(B[i], U, change))
-            work.fill(m[i], i, strands, w, part, hw is not None)
-            work.weight_gradient(gw, i, G[i], strands, part)
-        gg.index_add_(0, dst[part], message)
-        gx.index_add_(0, src[part], turned)
+                t[i].add_(work.inner(i, "gx", B[i], U))
+            work.fill(m[i], i, strands, weight, hw is not None)
+            work.weight_gradient(slope_w, i, G[i], strands)
+        gg.index_add_(0, receive, message)
+        gx.index_add_(0, send, turned)
     return [gg, gx, gY, gw]
 
 
