@@ -57,7 +57,7 @@ class Settings:
     molecule: str = "CCO"
     frames: int = 500
     test_frames: int = 100
-    seconds: float = 70.0
+    seconds: float = 100.0
     picoseconds: float = 1.0
     temperature: float = 500.0
     nero_samples: int = 6
