@@ -70,22 +70,36 @@ class Lattice:
         for level, steps in reversed(self.levels):
             if level not in stacks:
                 continue
-            stack, start = stacks[level], 0
+            pieces, start = [], 0
             for step in steps:
                 width = (step.last - step.first) * c
-                y = stack[..., start : start + width] if len(steps) > 1 else stack
+                y = stacks[level][..., start : start + width] if len(steps) > 1 else stacks[level]
+                pieces.append((step, y, width == len(self.slots[step.source]) * c))
                 start += width
-                whole = width == len(self.slots[step.source]) * c
+            pieces = self._begun(pieces, stacks)
+            for step, y, whole in pieces:
                 if step.source not in stacks:
-                    made = step.move.fresh(y, self.n, constants) if whole else None
-                    if made is not None:
-                        stacks[step.source] = made
-                        continue
                     sizes = (y.shape[0], *(self.n,) * axes_of(step.source), len(self.slots[step.source]) * c)
                     stacks[step.source] = y.new_zeros(sizes)
                 into = stacks[step.source]
                 step.move.up(into if whole else into[..., step.first * c : step.last * c], y, constants)
         return permuted(stacks[self.root], inverse(self.axes)) if self.root in stacks else None
+
+    def _begun(self, pieces: list, stacks: dict[Level, Tensor]) -> list:
+        """Write the first repeated sums into a stack that is not there yet, two at once, instead of adding to zeros."""
+        sums = [k for k, (step, _, whole) in enumerate(pieces) if whole and isinstance(step.move, Sum)]
+        if not sums or pieces[sums[0]][0].source in stacks:
+            return pieces
+        source = pieces[sums[0]][0].source
+        first = [k for k in sums if pieces[k][0].source == source][:2]
+        spread = [pieces[k][1].unsqueeze(1 + pieces[k][0].move.axis) for k in first]
+        if len(first) == 2:
+            stacks[source] = (spread[0] + spread[1]).contiguous()
+        else:
+            sizes = list(spread[0].shape)
+            sizes[1 + pieces[first[0]][0].move.axis] = self.n
+            stacks[source] = spread[0].expand(sizes).contiguous()
+        return [piece for k, piece in enumerate(pieces) if k not in first]
 
     def entries(self) -> int:
         """Entries that the sums and traces of `down` read, for one channel."""

@@ -4,20 +4,15 @@ No tensor is larger than input or output times the bijections of one product, ne
 plain tensor code; `apply` gives them derivatives. Source: arXiv:2304.14165, section 4, shared over all diagrams.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from .lattice import accumulation_dtype, inverse, permuted
+from .lattice import accumulation_dtype
 from .layout import Layout, Meeting
-from .small import MAX_COMPONENTS
-
-# Stacks of permuted copies above this are made one at a time: on a CPU when they leave the cache (measured), elsewhere
-# for the memory.
-MAX_STACK_BYTES = {"cpu": 2**20, "other": 256 * 2**20}
+from .products import MatrixProduct
 
 
 @dataclass(frozen=True)
@@ -50,22 +45,11 @@ class LayerPlan:
         self.n = layout.calculus.n
         self.keys = tuple(layout.signs)
         self.meetings = layout.meetings
-        self.max_stack_bytes = max_stack_bytes
         self.arrays: list[np.ndarray] = list(layout.constants)
         self.books = tuple(self._book(key) for key in self.keys)
-        self.turns = tuple(self._turn(meeting) for meeting in self.meetings)
-
-    def _turn(self, meeting: Meeting) -> int | None:
-        """Where the indices are that permute axes in all orders of a product, and back; None where they are many."""
-        size = self.n**meeting.axes
-        if size > MAX_COMPONENTS or len(meeting.orders) == 1:
-            return None
-        components = np.arange(size).reshape((self.n,) * meeting.axes)
-        rest = range(len(meeting.orders[0]), meeting.axes)
-        for orders in (meeting.orders, [inverse(order) for order in meeting.orders]):
-            turned = [components.transpose(*order, *rest).reshape(-1) for order in orders]
-            self.arrays.append(np.stack(turned, -1).reshape(-1))
-        return len(self.arrays) - 2
+        self.products = tuple(
+            MatrixProduct.of(meeting, self.n, self.arrays, max_stack_bytes) for meeting in self.meetings
+        )
 
     def _book(self, key: tuple[int, int]) -> Book:
         found, spans, start = [], [], 0
@@ -146,7 +130,8 @@ class LayerPlan:
             W = self._matrix(index, pieces)
             if kept is not None:
                 kept.append((X, W))
-            self._spread(meeting, meeting.outs, self.c_out, self._product(index, X, W, constants), made)
+            into = self._begun(index, meeting.outs, self.layout.outs, X, made, self.c_out, constants)
+            self._spread(meeting, meeting.outs, self.c_out, self.products[index].forward(X, W, constants, into), made)
         return self._up(self.layout.outs, made, self.c_out, terms[0], constants)
 
     def backward(
@@ -173,7 +158,10 @@ class LayerPlan:
                 W = self._matrix(index, pieces) if need_terms else None
             else:
                 X, W = (part if need else None for part, need in zip(kept[index], (need_weights, need_terms)))
-            Z, gW = self._transposed(index, X, G, W, constants)
+            into = None
+            if need_terms:
+                into = self._begun(index, meeting.ins, self.layout.ins, G, made, self.c_in, constants)
+            Z, gW = self.products[index].backward(X, G, W, constants, into)
             found.append(gW)
             if need_terms:
                 self._spread(meeting, meeting.ins, self.c_in, Z, made)
@@ -193,6 +181,18 @@ class LayerPlan:
             made[t][meeting.level] = Y[..., start : start + width] if len(sides) > 1 else Y
             start += width
 
+    def _begun(
+        self, index: int, sides, lattices, X: Tensor, made: list[dict], channels, constants: list[Tensor]
+    ) -> Tensor | None:
+        """Where a large product is the last part of one term: what the term has so far, to be added to."""
+        t, lattice = sides[0][0], lattices[sides[0][0]]
+        last = len(sides) == 1 and self.meetings[index].level == lattice.root and made[t]
+        if not last or not self.products[index].is_large(X) or accumulation_dtype(X.dtype) != X.dtype:
+            return None
+        so_far = lattice.up(made[t], channels[t], constants)
+        made[t].clear()
+        return so_far.contiguous()
+
     def _up(self, lattices, made: list[dict], channels, like: Tensor, constants: list[Tensor]) -> list[Tensor]:
         out = []
         for lattice, stacks, c in zip(lattices, made, channels):
@@ -201,73 +201,6 @@ class LayerPlan:
                 y = like.new_zeros(like.shape[0], *(self.n,) * sum(lattice.root[1:]), c)
             out.append(_as(y, like.dtype).contiguous())
         return out
-
-    # --- one product with its bijections, on whichever side is narrower
-
-    def _product(self, index: int, X: Tensor, W: Tensor, constants: list[Tensor]) -> Tensor:
-        """Σ over bijections of (X permuted) W."""
-        sizes, orders = X.shape[:-1], self.meetings[index].orders
-        rows, (P, A, B) = math.prod(sizes), W.shape
-        if self._is_large(X, P):
-            Y = None
-            for order, w in zip(orders, W):
-                term = permuted(X, order).reshape(rows, A)
-                Y = term @ w if Y is None else Y.addmm_(term, w)
-        elif A <= B or P == 1 or self.turns[index] is not None:
-            Y = self._stacked(X, orders, self.turns[index], 0, constants) @ W.reshape(P * A, B)
-        else:
-            mixed = X.reshape(rows, A) @ W.transpose(0, 1).reshape(A, P * B)
-            return _sum_permuted(mixed.view(*sizes, P, B), orders)
-        return Y.view(*sizes, B)
-
-    def _transposed(
-        self, index: int, X: Tensor | None, G: Tensor, W: Tensor | None, constants: list[Tensor]
-    ) -> tuple[Tensor | None, Tensor | None]:
-        """Gradients for X (if W is given) and for W as [A, P, B] (if X is given), from the output's G."""
-        orders, sizes, B = self.meetings[index].orders, G.shape[:-1], G.shape[-1]
-        rows, P = math.prod(sizes), len(orders)
-        A = W.shape[1] if W is not None else X.shape[-1]
-        back = [inverse(order) for order in orders]
-        Z = gW = None
-        if self._is_large(G, P):
-            parts = []
-            for p, order in enumerate(back):
-                g = permuted(G, order).reshape(rows, B)
-                if W is not None:
-                    Z = g @ W[p].T if Z is None else Z.addmm_(g, W[p].T)
-                if X is not None:
-                    parts.append(X.reshape(rows, A).T @ g)
-            gW = torch.stack(parts, 1) if parts else None
-        elif B <= 2 * A or P == 1 or self.turns[index] is not None:
-            stacked = self._stacked(G, back, self.turns[index], 1, constants)
-            if W is not None:
-                Z = stacked @ W.transpose(1, 2).reshape(P * B, A)
-            if X is not None:
-                gW = (X.reshape(rows, A).T @ stacked).view(A, P, B)
-        else:
-            if W is not None:
-                mixed = G.reshape(rows, B) @ W.permute(2, 0, 1).reshape(B, P * A)
-                Z = _sum_permuted(mixed.view(*sizes, P, A), back)
-            if X is not None:
-                turned = self._stacked(X, orders, self.turns[index], 0, constants)
-                gW = (turned.T @ G.reshape(rows, B)).view(P, A, B).transpose(0, 1)
-        return None if Z is None else Z.view(*sizes, A), gW
-
-    def _is_large(self, X: Tensor, P: int) -> bool:
-        limit = self.max_stack_bytes
-        if limit is None:
-            limit = MAX_STACK_BYTES["cpu" if X.device.type == "cpu" else "other"]
-        return P > 1 and P * X.numel() * X.element_size() > limit
-
-    def _stacked(self, X: Tensor, orders, turn: int | None, which: int, constants: list[Tensor]) -> Tensor:
-        """All permuted copies side by side, [rows, orders·channels]: by one gather where components are few."""
-        c = X.shape[-1]
-        rows = math.prod(X.shape[:-1])
-        if turn is not None:
-            flat = X.reshape(X.shape[0], math.prod(X.shape[1:-1]), c)
-            return flat.index_select(1, constants[turn + which]).view(rows, len(orders) * c)
-        parts = [permuted(X, order) for order in orders]
-        return (parts[0] if len(parts) == 1 else torch.cat(parts, -1)).reshape(rows, len(orders) * c)
 
     def flops(self) -> int:
         """Multiplications and additions for one sample: products, and one addition for each entry a contraction reads
@@ -289,15 +222,6 @@ def _as(x: Tensor, dtype: torch.dtype) -> Tensor:
 
 def _joined(parts: list[Tensor], axis: int) -> Tensor:
     return parts[0] if len(parts) == 1 else torch.cat(parts, axis)
-
-
-def _sum_permuted(mixed: Tensor, orders) -> Tensor:
-    """Σ_p of the slices mixed[.., p, :], each with its own order of axes."""
-    slices = [permuted(mixed[..., p, :], order) for p, order in enumerate(orders)]
-    total = slices[0] + slices[1]
-    for part in slices[2:]:
-        total += part
-    return total
 
 
 def _place(sides, term: int, channels) -> tuple[int, int]:

@@ -26,10 +26,6 @@ class Move(ABC):
     def up(self, into: Tensor, y: Tensor, constants: list[Tensor]) -> None:
         """Add the adjoint of `down` at y to `into`, in place."""
 
-    def fresh(self, y: Tensor, n: int, constants: list[Tensor]) -> Tensor | None:
-        """The adjoint at y as a new tensor, where that is cheaper than zeros and an addition; else None."""
-        return None
-
 
 @dataclass(frozen=True)
 class Sum(Move):
@@ -42,12 +38,6 @@ class Sum(Move):
 
     def up(self, into, y, constants):
         into.add_(y.unsqueeze(1 + self.axis))
-
-    def fresh(self, y, n, constants):
-        y = y.unsqueeze(1 + self.axis)
-        sizes = list(y.shape)
-        sizes[1 + self.axis] = n
-        return y.expand(sizes).contiguous()
 
 
 @dataclass(frozen=True)

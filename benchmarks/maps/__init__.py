@@ -1,0 +1,1 @@
+"""Benchmarks of linear maps; each file is one question."""
