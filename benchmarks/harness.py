@@ -4,6 +4,7 @@ import argparse
 import importlib
 import json
 import platform
+import resource
 import statistics
 import time
 import warnings
@@ -50,6 +51,21 @@ def compare(
                 torch.cuda.synchronize()
             times[name].append(1e3 * (clock() - start))
     return {name: Timing(min(t), statistics.median(t)) for name, t in times.items()}
+
+
+def peak_memory(call: Callable[[], object]) -> float:
+    """MiB by which one call raises the peak of this process (CUDA: of the allocator). Use a fresh process for each."""
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated()
+        call()
+        torch.cuda.synchronize()
+        return (torch.cuda.max_memory_allocated() - before) / 2**20
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    call()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # KiB on Linux
+    return peak / 2**10 - pages * resource.getpagesize() / 2**20
 
 
 @dataclass

@@ -1,12 +1,13 @@
 """Depth-wise edge convolution (the message of NequIP): products with per-edge weights, summed onto receivers."""
 
+import argparse
 import warnings
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Table, arguments, compare, finish, peer, start
+from benchmarks.harness import Table, arguments, compare, finish, peak_memory, peer, start
 from intertwine.so3 import EdgeConv, Irreps
 
 Conv = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -112,6 +113,19 @@ def passes(run: Conv, inputs: tuple[Tensor, ...]) -> dict[str, Callable[[], obje
     return {"forward": forward, "forward + backward": backward, "double backward": double}
 
 
+def memory(options: argparse.Namespace) -> None:
+    """Print the memory that each pass of one candidate needs on top of its inputs; run it once for each candidate."""
+    name, lmax, dtype = options.memory, options.degrees[0], getattr(torch, options.dtype)
+    find = {"intertwine": "ours"}.get(name, name)
+    small, setting = (
+        Setting(lmax, options.channels, edges, dtype, torch.Generator().manual_seed(0)) for edges in (50, options.edges)
+    )
+    for call in passes(*getattr(small, find)()).values():
+        call()  # what is built once is not counted
+    for column, call in passes(*getattr(setting, find)()).items():
+        print(f"{name}, L = {lmax}, E = {options.edges}, C = {options.channels}: {column} {peak_memory(call):.0f} MiB")
+
+
 def main() -> None:
     """Print the table for each degree."""
     parser = arguments(__doc__)
@@ -120,8 +134,13 @@ def main() -> None:
     parser.add_argument("--edges", type=int, default=1000)
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
     parser.add_argument("--peers", nargs="*", default=["e3nn", "cuequivariance"])
+    parser.add_argument(
+        "--memory", metavar="NAME", help="instead of times, the peak memory of one candidate (ours: intertwine)"
+    )
     options = parser.parse_args()
     start(options)
+    if options.memory:
+        return memory(options)
     columns = ["forward", "forward + backward", "double backward"]
     table = Table(f"uvu edge convolution, E = {options.edges}, C = {options.channels}, {options.dtype}", columns)
     table.head()
