@@ -20,6 +20,9 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 0
         arguments = parser().parse_args(argv)
         return arguments.run(arguments)
+    except BrokenPipeError:  # `intertwine basis ... | head`: the reader has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (ValueError, TypeError, FileNotFoundError, ModuleNotFoundError, RuntimeError) as error:
         if os.environ.get("INTERTWINE_DEBUG"):
             raise
