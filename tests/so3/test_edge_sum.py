@@ -7,7 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from intertwine import so3
 from intertwine.groups import O
-from intertwine.so3 import EdgeConv, Irreps, TensorProduct, edge_sum
+from intertwine.so3 import EdgeConv, Irreps, TensorProduct, edge_chunks
 
 EXACT = {"atol": 1e-12, "rtol": 0.0}
 CASES = {
@@ -43,7 +43,7 @@ class Case:
 
     def plain(self, x, Y, w):
         constants = self.conv._table(Y), self.conv._entries, self.conv._entry_weights
-        return edge_sum.plain(self.conv._plan, constants, x, Y, w.flatten(1), self.src, self.dst, self.nodes)
+        return edge_chunks.plain(self.conv._plan, constants, x, Y, w.flatten(1), self.src, self.dst, self.nodes)
 
 
 @pytest.fixture(params=CASES)
@@ -54,7 +54,7 @@ def case(request):
 @pytest.fixture
 def small_chunks(monkeypatch):
     """Seven edges at a time, so that every test sees several chunks and a shorter last one."""
-    monkeypatch.setattr(edge_sum, "_parts", lambda plan, Y: [(i, min(7, len(Y) - i)) for i in range(0, len(Y), 7)])
+    monkeypatch.setattr(edge_chunks, "_parts", lambda plan, Y: [(i, min(7, len(Y) - i)) for i in range(0, len(Y), 7)])
 
 
 def by_products(case: Case) -> torch.Tensor:

@@ -22,7 +22,7 @@ _DENSE_LMAX = 10  # up to here the derivative is one matrix for all degrees, abo
 
 def spherical_harmonics(
     r: Float[Tensor, "*batch 3"], lmax: int, normalize: bool = True, normalization: str = "component"
-) -> Float[Tensor, "*batch (lmax+1)**2"]:
+) -> Float[Tensor, "*batch ({lmax}+1)**2"]:
     """Real spherical harmonics of degrees 0..lmax of vectors (x, y, z); row l² + l + m holds order m of degree l.
 
     Polar axis y, degree 1 is (x, y, z): e3nn's convention. `normalize=False` gives the solid harmonics, polynomials of

@@ -64,8 +64,8 @@ def matrix_to_axis_angle(
 
 
 def angles_to_matrix(
-    alpha: Float[Tensor, "*batch"], beta: Float[Tensor, "*batch"], gamma: Float[Tensor, "*batch"]
-) -> Float[Tensor, "*batch 3 3"]:
+    alpha: Float[Tensor, "*#batch"], beta: Float[Tensor, "*#batch"], gamma: Float[Tensor, "*#batch"]
+) -> Float[Tensor, "... 3 3"]:
     """R = R_y(alpha) R_x(beta) R_y(gamma), radians: e3nn's Euler angles, y being the polar axis."""
     alpha, beta, gamma = torch.broadcast_tensors(alpha, beta, gamma)
     return _about_y(alpha) @ _about_x(beta) @ _about_y(gamma)
@@ -94,7 +94,7 @@ def _about_x(angle: Tensor) -> Tensor:
     return torch.stack([one, zero, zero, zero, c, -s, zero, s, c], -1).unflatten(-1, (3, 3))
 
 
-def geodesic_distance(R: Float[Tensor, "*batch 3 3"], S: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch"]:
+def geodesic_distance(R: Float[Tensor, "*#batch 3 3"], S: Float[Tensor, "*#batch 3 3"]) -> Float[Tensor, "..."]:
     """The angle in [0, pi] of the rotation from R to S (radians), accurate near 0 and near pi."""
     T = R.mT @ S
     twist = torch.stack([T[..., 2, 1] - T[..., 1, 2], T[..., 0, 2] - T[..., 2, 0], T[..., 1, 0] - T[..., 0, 1]], -1)

@@ -7,7 +7,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .constant import Constant
-from .edge_sum import EdgeSum, plain
+from .edge_chunks import plain
+from .edge_sum import EdgeSum
 from .irreps import Irrep, Irreps
 from .paths import Path, edge_plan, uvu_paths
 from .wigner import check_degree, clebsch_gordan
@@ -88,9 +89,9 @@ class TensorProduct(nn.Module):
 
     def forward(
         self,
-        x1: Float[Tensor, "*batch dim1"],
-        x2: Float[Tensor, "*batch dim2"],
-        weight: Float[Tensor, "*batch weights"] | None = None,
+        x1: Float[Tensor, "*#batch dim1"],
+        x2: Float[Tensor, "*#batch dim2"],
+        weight: Float[Tensor, "*#batch weights"] | None = None,
     ) -> Float[Tensor, "*batch dim_out"]:
         """The product; `weight` exactly when weights are external. Raises ValueError on a wrong trailing dimension."""
         if (weight is not None) != (self.weights == "external"):
@@ -158,7 +159,7 @@ class EdgeConv(nn.Module):
 
     def forward(
         self,
-        x: Float[Tensor, "nodes dim_in"],
+        x: Float[Tensor, "nodes dim_in"] | Float[Tensor, "nodes components channels"],
         Y: Float[Tensor, "edges harmonics"],
         w: Float[Tensor, "edges *weight_shape"] | Float[Tensor, "*weight_shape"],
         src: Int[Tensor, " edges"],

@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..reps import Rep
 from .rotations import angles_to_matrix
 
 
@@ -118,7 +119,7 @@ def wigner_blocks(lmax: int, R: Float[Tensor, "*batch 3 3"]) -> list[Tensor]:
     return blocks
 
 
-def wigner_D(l: int, R: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 2l+1 2l+1"]:
+def wigner_D(l: int | Rep, R: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch m m"]:
     """The matrix of degree l of a rotation: Y_l(R r) = D(R) Y_l(r), D(R S) = D(R) D(S), D¹(R) = R.
 
     Dˡ is built from Dˡ⁻¹ ⊗ R, a polynomial in the entries of R: no angle, no singular direction, differentiable. For
@@ -126,13 +127,13 @@ def wigner_D(l: int, R: Float[Tensor, "*batch 3 3"]) -> Float[Tensor, "*batch 2l
     to be orthogonal. `l` may also be `Irreps`: then the block-diagonal matrix of the whole feature, [*batch, dim, dim].
     Raises ValueError for a degree below 0 or a wrong shape.
     """
-    if hasattr(l, "terms"):
+    if isinstance(l, Rep):
         return l.matrix(R, R.dtype)
     return wigner_blocks(l, R)[-1]
 
 
 def wigner_D_from_angles(
-    l: int, alpha: Float[Tensor, "*batch"], beta: Float[Tensor, "*batch"], gamma: Float[Tensor, "*batch"]
-) -> Float[Tensor, "*batch 2l+1 2l+1"]:
+    l: int, alpha: Float[Tensor, "*#batch"], beta: Float[Tensor, "*#batch"], gamma: Float[Tensor, "*#batch"]
+) -> Float[Tensor, "... m m"]:
     """`wigner_D` of R_y(alpha) R_x(beta) R_y(gamma), in radians."""
     return wigner_D(l, angles_to_matrix(alpha, beta, gamma))
