@@ -155,6 +155,10 @@ def test_the_budget_ends_the_run_and_the_rate(structures, tmp_path):
     assert len(rates) > 10
     assert rates[-1] < 0.02 * max(rates)
     assert max(rates) == pytest.approx(1e-3, rel=0.05)
+    # The last steps, which a budget of minutes leaves in the middle of an epoch, are validated and kept too.
+    with open(tmp_path / "metrics.csv") as file:
+        validated = [int(row["step"]) for row in csv.DictReader(file) if row["val/loss"]]
+    assert validated[-1] == saved.load(tmp_path / "last.ckpt")["global_step"] - 1
 
 
 def test_a_run_without_end_is_refused(structures, tmp_path):

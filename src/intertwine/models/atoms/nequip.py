@@ -61,10 +61,9 @@ class NequIP(nn.Module):
         self.envelope = PolynomialEnvelope(cutoff, p)
         self.embedding = _normal(generator, len(species), channels)
         scalar = Irrep(0, None if parity is None else 1)
-        rep, wanted = Irreps([(channels, scalar)]), _irreps(degree, channels, parity)
+        rep = Irreps([(channels, scalar)])
         self.blocks = nn.ModuleList()
-        for layer in range(layers):
-            out = Irreps([(channels, scalar)]) if layer == layers - 1 else wanted
+        for out in _wanted(layers, rep, _irreps(degree, channels, parity)):
             self.blocks.append(Interaction(rep, degree, out, len(species), avg_num_neighbors, generator))
             rep = self.blocks[-1].rep_out
         shapes = [block.conv.weight_shape for block in self.blocks]
@@ -170,6 +169,19 @@ def _irreps(degree: int, channels: int, parity: str | None) -> Irreps:
         return Irreps([(channels, Irrep(l, None)) for l in range(degree + 1)])
     signs = (1, -1) if parity == "full" else (1,)
     return Irreps([(channels, Irrep(l, sign * (-1) ** l)) for l in range(degree + 1) for sign in signs])
+
+
+def _wanted(layers: int, last: Irreps, hidden: Irreps) -> list[Irreps]:
+    """The irreps to ask of each layer: those of `hidden` from which the layers behind it can still reach `last`."""
+    harmonics = [irrep for irrep, _ in hidden.blocks if irrep.natural]
+    wanted = [last]
+    for _ in range(layers - 1):
+        goal = {irrep for irrep, _ in wanted[0].blocks}
+        useful = [
+            (c, a) for c, a in ((c, a) for a, c in hidden.blocks) if any(b in goal for y in harmonics for b in a * y)
+        ]
+        wanted.insert(0, Irreps(useful))
+    return wanted
 
 
 def _part(irreps: Irreps, keep: Callable[[int], bool]) -> Irreps:

@@ -137,7 +137,8 @@ class Potential(nn.Module):
         Raises ValueError for a species that is not in `species`.
         """
         training = self.training if training is None else training
-        evaluate = self.evaluate if self._compiled is None else self._compiled
+        # Evaluation stays eager: compiling it too would cost another minute for a few batches.
+        evaluate = self._compiled if training and self._compiled is not None else self.evaluate
         with torch.set_grad_enabled(training and torch.is_grad_enabled()):
             return evaluate(
                 batch.pos,
