@@ -1,5 +1,7 @@
 """The layer as one differentiable function: derivatives of any order, torch.func transforms, compilation, autocast."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
@@ -19,7 +21,7 @@ def run(plan: LayerPlan, terms: list[Tensor], weights: list[Tensor], constants: 
             return run(plan, [x.to(dtype) for x in terms], [w.to(dtype) for w in weights], constants)
     if torch.compiler.is_compiling():
         return plan.forward(terms, weights, constants)
-    return list(_layer(plan, *terms, *weights, *constants))
+    return list(_layer(_Bound(plan, constants), *terms, *weights))
 
 
 def run_transposed(
@@ -29,12 +31,29 @@ def run_transposed(
     if torch.compiler.is_compiling():
         return plan.backward([], weights, grads, constants, True, False)[0]
     unused = [grads[0].new_zeros(0)] * len(plan.c_in)
-    return list(_gradient(plan, (True, False), *unused, *weights, *constants, *grads))
+    return list(_gradient(_Bound(plan, constants), (True, False), *unused, *weights, *grads))
 
 
-def _parts(plan: LayerPlan, tensors) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
-    t, w = len(plan.c_in), len(plan.keys)
-    return list(tensors[:t]), list(tensors[t : t + w]), list(tensors[t + w : t + w + len(plan.arrays)])
+@dataclass(frozen=True, eq=False, slots=True)
+class _Bound:
+    """A plan and its constants: one argument that no derivative and no transform looks into."""
+
+    plan: LayerPlan
+    constants: list[Tensor]
+
+    def parts(self, tensors) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """Terms, weights, and output gradients if there are any."""
+        t, w = len(self.plan.c_in), len(self.plan.keys)
+        return list(tensors[:t]), list(tensors[t : t + w]), list(tensors[t + w :])
+
+    def forward(self, tensors, kept: list | None = None) -> tuple[Tensor, ...]:
+        terms, weights, _ = self.parts(tensors)
+        return tuple(self.plan.forward(terms, weights, self.constants, kept))
+
+    def backward(self, need: tuple[bool, bool], tensors, kept: list | None = None) -> tuple[Tensor, ...]:
+        terms, weights, grads = self.parts(tensors)
+        for_terms, for_weights = self.plan.backward(terms, weights, grads, self.constants, *need, kept)
+        return (*(for_terms or ()), *(for_weights or ()))
 
 
 def _transforming() -> bool:
@@ -43,132 +62,105 @@ def _transforming() -> bool:
     return getattr(torch._C, "_are_functorch_transforms_active", lambda: True)()
 
 
-def _layer(plan: LayerPlan, *tensors: Tensor) -> tuple[Tensor, ...]:
-    return (_Layer if _transforming() else _DirectLayer).apply(plan, *tensors)
+def _layer(bound: _Bound, *tensors: Tensor) -> tuple[Tensor, ...]:
+    return (_Layer if _transforming() else _DirectLayer).apply(bound, *tensors)
 
 
-def _gradient(plan: LayerPlan, need: tuple[bool, bool], *tensors: Tensor, kept=None) -> tuple[Tensor, ...]:
+def _gradient(bound: _Bound, need: tuple[bool, bool], *tensors: Tensor, kept=None) -> tuple[Tensor, ...]:
     if _transforming():
-        return _Gradient.apply(plan, need, *tensors)
-    return _DirectGradient.apply(plan, need, kept, *tensors)
+        return _Gradient.apply(bound, need, *tensors)
+    return _DirectGradient.apply(bound, need, kept, *tensors)
+
+
+def _batched(size: int, dims, tensors) -> list[Tensor]:
+    """Tensors with the mapped axis in front, repeated where there is none."""
+    return [x.expand(size, *x.shape) if d is None else x.movedim(d, 0) for d, x in zip(dims, tensors)]
+
+
+def _filled(tangents, primals) -> list[Tensor]:
+    """Tangents with zeros where there is none."""
+    return [torch.zeros_like(x) if d is None else d for d, x in zip(tangents, primals)]
 
 
 class _Layer(torch.autograd.Function):
     """(terms, weights) -> output terms."""
 
     @staticmethod
-    def forward(plan, *tensors):
-        return tuple(plan.forward(*_parts(plan, tensors)))
+    def forward(bound, *tensors):
+        return bound.forward(tensors)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        ctx.plan = inputs[0]
+        ctx.bound = inputs[0]
         ctx.save_for_backward(*inputs[1:])
         ctx.save_for_forward(*inputs[1:])
 
     @staticmethod
     def backward(ctx, *grads):
-        plan, tensors = ctx.plan, ctx.saved_tensors
-        t, w = len(plan.c_in), len(plan.keys)
-        needs = ctx.needs_input_grad[1:]
-        need = any(needs[:t]), any(needs[t : t + w])
-        found = _gradient(plan, need, *tensors, *grads, kept=getattr(ctx, "kept", None))
-        found = [*(found[:t] if need[0] else [None] * t), *(found[len(found) - w :] if need[1] else [None] * w)]
-        return None, *found, *[None] * len(plan.arrays)
+        t, needs = len(ctx.bound.plan.c_in), ctx.needs_input_grad[1:]
+        need = any(needs[:t]), any(needs[t:])
+        found = _gradient(ctx.bound, need, *ctx.saved_tensors, *grads, kept=getattr(ctx, "kept", None))
+        for_terms = found[:t] if need[0] else [None] * t
+        return None, *for_terms, *(found[t if need[0] else 0 :] if need[1] else [None] * (len(needs) - t))
 
     @staticmethod
     def jvp(ctx, _, *tangents):
-        plan = ctx.plan
-        terms, weights, constants = _parts(plan, ctx.saved_tensors)
-        dx, dw, _ = _parts(plan, tangents)
+        terms, weights, _ = ctx.bound.parts(ctx.saved_tensors)
+        moved_terms, moved_weights, _ = ctx.bound.parts(tangents)
         sums = []
-        if any(d is not None for d in dx):
-            dx = [torch.zeros_like(x) if d is None else d for d, x in zip(dx, terms)]
-            sums.append(_layer(plan, *dx, *weights, *constants))
-        if any(d is not None for d in dw):
-            dw = [torch.zeros_like(w) if d is None else d for d, w in zip(dw, weights)]
-            sums.append(_layer(plan, *terms, *dw, *constants))
+        if any(d is not None for d in moved_terms):
+            sums.append(_layer(ctx.bound, *_filled(moved_terms, terms), *weights))
+        if any(d is not None for d in moved_weights):
+            sums.append(_layer(ctx.bound, *terms, *_filled(moved_weights, weights)))
         return tuple(sum(parts[1:], parts[0]) for parts in zip(*sums))
 
     @staticmethod
-    def vmap(info, in_dims, plan, *tensors):
-        t, w = len(plan.c_in), len(plan.keys)
-        tensors = _batched(info.batch_size, in_dims[1:], tensors, t + w)
-        if all(dim is None for dim in in_dims[1 + t : 1 + t + w]):
-            flat = [x.flatten(0, 1) for x in tensors[:t]]
-            weights = [x[0] for x in tensors[t : t + w]]
-            found = _layer(plan, *flat, *weights, *tensors[t + w :])
+    def vmap(info, in_dims, bound, *tensors):
+        tensors, dims, t = _batched(info.batch_size, in_dims[1:], tensors), in_dims[1:], len(bound.plan.c_in)
+        if all(dim is None for dim in dims[t:]):
+            found = _layer(bound, *(x.flatten(0, 1) for x in tensors[:t]), *(w[0] for w in tensors[t:]))
             found = tuple(y.unflatten(0, (info.batch_size, -1)) for y in found)
         else:
-            constants = list(tensors[t + w :])
-            found = torch.vmap(lambda *parts: tuple(plan.forward(list(parts[:t]), list(parts[t:]), constants)))(
-                *tensors[: t + w]
-            )
+            found = torch.vmap(lambda *parts: bound.forward(parts))(*tensors)
         return found, (0,) * len(found)
-
-
-def _batched(size: int, dims, tensors, count: int) -> list[Tensor]:
-    """The first `count` tensors with the mapped axis in front, repeated where there is none."""
-    moved = [x.expand(size, *x.shape) if d is None else x.movedim(d, 0) for d, x in zip(dims, tensors[:count])]
-    return [*moved, *tensors[count:]]
-
-
-def _gradients(plan: LayerPlan, need: tuple[bool, bool], kept, tensors) -> tuple[Tensor, ...]:
-    terms, weights, constants = _parts(plan, tensors)
-    grads = list(tensors[-len(plan.c_out) :])
-    for_terms, for_weights = plan.backward(terms, weights, grads, constants, *need, kept)
-    return (*(for_terms or ()), *(for_weights or ()))
 
 
 class _Gradient(torch.autograd.Function):
     """(terms, weights, output gradients) -> gradients of the terms, of the weights, or both."""
 
     @staticmethod
-    def forward(plan, need, *tensors):
-        return _gradients(plan, need, None, tensors)
+    def forward(bound, need, *tensors):
+        return bound.backward(need, tensors)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
-        ctx.plan, ctx.need = inputs[:2]
+        ctx.bound, ctx.need = inputs[:2]
         ctx.save_for_backward(*inputs[2:])
 
     @staticmethod
     def backward(ctx, *v):
         """With L(x, w) the layer, the output is the gradient of T = <g, L(x, w)>, trilinear in x, w and g; so are the
         derivatives of <v_x, dT/dx> + <v_w, dT/dw>: T(v_x, w, g) + T(x, v_w, g)."""
-        plan, need, tensors = ctx.plan, ctx.need, ctx.saved_tensors
-        terms, weights, constants = _parts(plan, tensors)
-        grads = tensors[-len(plan.c_out) :]
+        bound, need = ctx.bound, ctx.need
+        terms, weights, grads = bound.parts(ctx.saved_tensors)
         t, w = len(terms), len(weights)
         v_terms = list(v[:t]) if need[0] else None
         v_weights = list(v[len(v) - w :]) if need[1] else None
-        needs = ctx.needs_input_grad[-len(tensors) :]
+        needs = bound.parts(ctx.needs_input_grad[-t - w - len(grads) :])
         for_terms, for_weights, for_grads = [None] * t, [None] * w, [None] * len(grads)
-        if any(needs[:t]) and v_weights is not None:
-            for_terms = list(_gradient(plan, (True, False), *terms, *v_weights, *constants, *grads))
-        if any(needs[t : t + w]) and v_terms is not None:
-            for_weights = list(_gradient(plan, (False, True), *v_terms, *weights, *constants, *grads))
-        if any(needs[len(needs) - len(grads) :]):
-            sums = []
-            if v_terms is not None:
-                sums.append(_layer(plan, *v_terms, *weights, *constants))
-            if v_weights is not None:
-                sums.append(_layer(plan, *terms, *v_weights, *constants))
+        if any(needs[0]) and v_weights is not None:
+            for_terms = _gradient(bound, (True, False), *terms, *v_weights, *grads)
+        if any(needs[1]) and v_terms is not None:
+            for_weights = _gradient(bound, (False, True), *v_terms, *weights, *grads)
+        if any(needs[2]):
+            sums = [_layer(bound, *v_terms, *weights)] if v_terms is not None else []
+            sums += [_layer(bound, *terms, *v_weights)] if v_weights is not None else []
             for_grads = [sum(parts[1:], parts[0]) for parts in zip(*sums)]
-        return None, None, *for_terms, *for_weights, *[None] * len(constants), *for_grads
+        return None, None, *for_terms, *for_weights, *for_grads
 
     @staticmethod
-    def vmap(info, in_dims, plan, need, *tensors):
-        t, w, g = len(plan.c_in), len(plan.keys), len(plan.c_out)
-        constants = list(tensors[t + w : len(tensors) - g])
-        dims = (*in_dims[2 : 2 + t + w], *in_dims[len(in_dims) - g :])
-        parts = _batched(info.batch_size, dims, (*tensors[: t + w], *tensors[len(tensors) - g :]), t + w + g)
-
-        def gradients(*parts):
-            found = plan.backward(list(parts[:t]), list(parts[t : t + w]), list(parts[t + w :]), constants, *need)
-            return (*(found[0] or ()), *(found[1] or ()))
-
-        found = torch.vmap(gradients)(*parts)
+    def vmap(info, in_dims, bound, need, *tensors):
+        found = torch.vmap(lambda *parts: bound.backward(need, parts))(*_batched(info.batch_size, in_dims[2:], tensors))
         return found, (0,) * len(found)
 
 
@@ -176,10 +168,10 @@ class _DirectLayer(torch.autograd.Function):
     """`_Layer` outside of torch.func transforms; keeps contractions, which are smaller than terms, for its backward."""
 
     @staticmethod
-    def forward(ctx, plan, *tensors):
-        _Layer.setup_context(ctx, (plan, *tensors), None)
+    def forward(ctx, bound, *tensors):
+        _Layer.setup_context(ctx, (bound, *tensors), None)
         ctx.kept = [] if any(ctx.needs_input_grad) else None
-        return tuple(plan.forward(*_parts(plan, tensors), ctx.kept))
+        return bound.forward(tensors, ctx.kept)
 
     backward = _Layer.backward
     jvp = _Layer.jvp
@@ -189,9 +181,9 @@ class _DirectGradient(torch.autograd.Function):
     """`_Gradient` outside of torch.func transforms."""
 
     @staticmethod
-    def forward(ctx, plan, need, kept, *tensors):
-        _Gradient.setup_context(ctx, (plan, need, *tensors), None)
-        return _gradients(plan, need, kept, tensors)
+    def forward(ctx, bound, need, kept, *tensors):
+        _Gradient.setup_context(ctx, (bound, need, *tensors), None)
+        return bound.backward(need, tensors, kept)
 
     @staticmethod
     def backward(ctx, *v):

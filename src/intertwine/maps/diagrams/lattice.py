@@ -111,6 +111,11 @@ class Lattice:
         return total
 
 
+def cast(x: Tensor, dtype: torch.dtype) -> Tensor:
+    """x in that dtype; without a call where it is in it."""
+    return x if x.dtype == dtype else x.to(dtype)
+
+
 def axes_of(level: Level) -> int:
     """Axes of the tensors of a level: a head is applied where it leaves fewer of them."""
     kind, *counts = level

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .lattice import accumulation_dtype
+from .lattice import accumulation_dtype, cast
 from .layout import Layout, Meeting
 from .products import MatrixProduct
 
@@ -171,11 +171,11 @@ class LayerPlan:
         )
 
     def _gathered(self, meeting: Meeting, sides, stacks: list[dict], dtype: torch.dtype) -> Tensor:
-        return _joined([_as(stacks[t][meeting.level], dtype) for t, _ in sides], -1)
+        return _joined([cast(stacks[t][meeting.level], dtype) for t, _ in sides], -1)
 
     def _spread(self, meeting: Meeting, sides, channels, Y: Tensor, made: list[dict]) -> None:
         """Hand the columns of a product to the terms they belong to."""
-        Y, start = _as(Y, accumulation_dtype(Y.dtype)), 0
+        Y, start = cast(Y, accumulation_dtype(Y.dtype)), 0
         for t, slots in sides:
             width = slots * channels[t]
             made[t][meeting.level] = Y[..., start : start + width] if len(sides) > 1 else Y
@@ -199,7 +199,7 @@ class LayerPlan:
             y = lattice.up(stacks, c, constants)
             if y is None:
                 y = like.new_zeros(like.shape[0], *(self.n,) * sum(lattice.root[1:]), c)
-            out.append(_as(y, like.dtype).contiguous())
+            out.append(cast(y, like.dtype).contiguous())
         return out
 
     def flops(self) -> int:
@@ -214,10 +214,6 @@ class LayerPlan:
             for lattice, c in zip(lattices, channels):
                 total += lattice.entries() * c
         return total
-
-
-def _as(x: Tensor, dtype: torch.dtype) -> Tensor:
-    return x if x.dtype == dtype else x.to(dtype)
 
 
 def _joined(parts: list[Tensor], axis: int) -> Tensor:

@@ -25,6 +25,7 @@ class MatrixProduct:
     """
 
     orders: tuple[tuple[int, ...], ...]
+    back: tuple[tuple[int, ...], ...]
     turn: int | None
     max_stack_bytes: int | None
 
@@ -32,14 +33,15 @@ class MatrixProduct:
     def of(cls, meeting: Meeting, n: int, arrays: list[np.ndarray], max_stack_bytes: int | None) -> "MatrixProduct":
         """The product of a meeting; appends its constants to `arrays`."""
         orders, size = meeting.orders, n**meeting.axes
+        back = tuple(inverse(order) for order in orders)
         if size > MAX_COMPONENTS or len(orders) == 1:
-            return cls(orders, None, max_stack_bytes)
+            return cls(orders, back, None, max_stack_bytes)
         components = np.arange(size).reshape((n,) * meeting.axes)
         rest = range(len(orders[0]), meeting.axes)
-        for chosen in (orders, [inverse(order) for order in orders]):
+        for chosen in (orders, back):
             turned = [components.transpose(*order, *rest).reshape(-1) for order in chosen]
             arrays.append(np.stack(turned, -1).reshape(-1))
-        return cls(orders, len(arrays) - 2, max_stack_bytes)
+        return cls(orders, back, len(arrays) - 2, max_stack_bytes)
 
     def forward(self, X: Tensor, W: Tensor, constants: list[Tensor], into: Tensor | None = None) -> Tensor:
         """Y [batch, n, .., n, B] of X [batch, n, .., n, A] and W [orders, A, B]; a large one is added to `into`."""
@@ -66,10 +68,9 @@ class MatrixProduct:
         into: Tensor | None = None,
     ) -> tuple[Tensor | None, Tensor | None]:
         """Gradients for X (if W is given) and for W as [A, P, B] (if X is given), from the output's G."""
-        orders, sizes, B = self.orders, G.shape[:-1], G.shape[-1]
+        orders, back, sizes, B = self.orders, self.back, G.shape[:-1], G.shape[-1]
         rows, P = math.prod(sizes), len(orders)
         A = W.shape[1] if W is not None else X.shape[-1]
-        back = [inverse(order) for order in orders]
         Z = gW = None
         if self.is_large(G):
             parts = []
@@ -98,10 +99,12 @@ class MatrixProduct:
 
     def is_large(self, X: Tensor) -> bool:
         """Whether permuted copies of X are made one at a time."""
+        if len(self.orders) == 1 or (self.turn is not None and self.max_stack_bytes is None):
+            return False
         limit = self.max_stack_bytes
         if limit is None:
             limit = MAX_STACK_BYTES["cpu" if X.device.type == "cpu" else "other"]
-        return len(self.orders) > 1 and len(self.orders) * X.numel() * X.element_size() > limit
+        return len(self.orders) * X.numel() * X.element_size() > limit
 
     def _stacked(self, X: Tensor, orders, which: int, constants: list[Tensor]) -> Tensor:
         """All permuted copies side by side, [rows, orders·channels]: by one gather where components are few."""

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .lattice import Lattice, Level, accumulation_dtype, axes_of
+from .lattice import Lattice, Level, accumulation_dtype, axes_of, cast
 
 MAX_COMPONENTS = 128  # of a term
 MAX_ENTRIES = 2**14  # of all its matrices
@@ -42,9 +42,9 @@ class Small:
         stacks = {root: x}
         if not self.places:
             return stacks
-        flat = x.reshape(x.shape[0], n ** sum(root[1:]), c).to(accumulation_dtype(x.dtype))
+        flat = cast(x.reshape(x.shape[0], n ** sum(root[1:]), c), accumulation_dtype(x.dtype))
         for level, place in self.places.items():
-            M = constants[place].to(flat.dtype)
+            M = cast(constants[place], flat.dtype)
             axes, slots = axes_of(level), len(self.lattice.slots[level])
             stacks[level] = (M @ flat).reshape(x.shape[0], *(n,) * axes, slots * c)
         return stacks
@@ -59,7 +59,7 @@ class Small:
         for level, place in self.places.items():
             if level in stacks:
                 stack = stacks[level]
-                M = constants[place].to(stack.dtype).mT
+                M = cast(constants[place], stack.dtype).mT
                 z = stack.reshape(stack.shape[0], M.shape[1], c)
                 y = M @ z if y is None else torch.baddbmm(y, M.expand(z.shape[0], *M.shape), z)
         return None if y is None else y.view(y.shape[0], *(n,) * sum(root[1:]), c)
