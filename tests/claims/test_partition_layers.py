@@ -59,7 +59,7 @@ def ours(numbers: Numbers) -> str:
     return (
         f"relative test error {numbers['test error of the layer']:.0e} with {numbers['weights of the layer']} weights, "
         f"{numbers['test error of a dense layer']:.2f} with {numbers['weights of a dense layer']}; "
-        f"{numbers['dimensions that agree']} of {numbers['dimensions counted']} dimensions agree four ways, "
+        f"{numbers['dimensions that agree']} of {numbers['dimensions counted']} dimensions agree by every count, "
         f"{numbers['of them not a Bell number']} of them are not the Bell number"
     )
 
