@@ -49,7 +49,7 @@ def ours(numbers: Numbers) -> str:
 CLAIM = Claim(
     name="jellyfish_layers",
     system="Jellyfish",
-    symbol="intertwine.maps.diagrams.jellyfish",
+    symbol="intertwine.maps.diagrams",
     arxiv="2301.10152",
     statement="the layers of A(n) are those of S(n) and the jellyfish, and a target with both needs both",
     theirs="theorem on the basis (theory, no number)",

@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from importlib import import_module
+from types import ModuleType
 
 from claims.claim import RESULTS, ROOT, Claim, main
 
@@ -45,6 +47,16 @@ def test_a_result_says_how_to_get_it_again():
         assert all(isinstance(number, int | float) for number in result["numbers"].values()), path.name
         for text in (value for value in result.values() if isinstance(value, str)):
             assert not text.startswith("/"), f"{path.name} holds a path of one machine: {text}"
+
+
+def test_a_result_points_at_a_name_the_reference_shows():
+    """A name that a submodule shares is shadowed in the reference, so the link would lead nowhere: name the package."""
+    for path in sorted(RESULTS.glob("*.json")):
+        symbol = json.loads(path.read_text())["symbol"]
+        package, _, name = symbol.rpartition(".")
+        shown = getattr(import_module(package), name)
+        submodule = f"{package}.{name}" in sys.modules and not isinstance(shown, ModuleType)
+        assert not submodule, f"{path.name}: {symbol} is a module too; the reference shows {package}"
 
 
 def test_the_table_is_up_to_date():
