@@ -9,6 +9,7 @@ import time
 
 import pytest
 
+from conftest import ROOT
 from intertwine import __version__
 from intertwine.cli import main
 from intertwine.models import saved
@@ -145,6 +146,15 @@ def test_the_whole_job(mine, intertwine):
     intertwine(*again)
     assert saved.load(run / "last.ckpt")["epoch"] == 21
     assert "another model, a Pair" in intertwine(*again, "--model.network=NequIP", check=2)
+
+
+@pytest.mark.parametrize("name", sorted(path.name for path in (ROOT / "configs").glob("*.yaml")))
+def test_committed_configurations_run(name, intertwine):
+    """Two steps on a small set: every key of the file is known, and the model it asks for trains."""
+    words = ["fit", "--config", ROOT / "configs" / name, "--data.path=mine.extxyz", f"--out=runs/{name}", *QUIET]
+    words += ["--data.val=4", "--data.shift=mean", "--data.keys.energy=E_dft", "--data.keys.forces=F_dft"]
+    said = intertwine(*words, "--trainer.max_time=null", "--trainer.max_steps=2", "--model.compile=false")
+    assert "best model: " in said
 
 
 @pytest.mark.slow
