@@ -45,8 +45,8 @@ def test_the_demo_runs_is_interrupted_goes_on_and_reports(tmp_path):
     for name in ("energy_mae", "energy_rmse", "forces_mae", "forces_rmse"):
         assert rotated[name] == pytest.approx(upright[name], rel=1e-4)
     assert results["relative_error_forces"] < 1e-5
-    twin = results["errors"]["twin rotated"]["forces_mae"] / results["errors"]["twin upright"]["forces_mae"]
-    assert twin > 1.1  # it has hardly learned anything in a few seconds; the full demo shows the gap
+    # In a few seconds the twin hardly learns anything, so the gap in error is for the full demo; its verdict is not.
+    assert [sentence.split()[0] for sentence in results["equivariance"]] == ["Exact", "Broken"]
     small, large = sorted(results["parameters"].values())
     assert large - small <= 0.02 * large
     page = (folder / "report.html").read_text()
