@@ -8,7 +8,7 @@ from conftest import TOL
 from intertwine import maps
 from intertwine.groups import SE, SL, SO, A, Cyclic, Dihedral, E, GLPlus, Lorentz, O, S, Sp, Trivial
 from intertwine.maps import routes, sharing
-from intertwine.maps.constants import Constants, tensors
+from intertwine.maps.constants import tensors
 from intertwine.maps.dense import DenseKernel
 from intertwine.reps import Product, Rep, pull
 
@@ -327,18 +327,3 @@ def test_routes_are_an_open_list(monkeypatch):
     V = S(3).V
     first, second = maps.between(V + V**2, V).blocks
     assert first.route == "mine" != second.route
-
-
-# --- constants
-
-
-def test_constants_are_exact_after_a_change_of_dtype():
-    third = np.array([1 / 3, 2 / 3])
-    module = torch.nn.ModuleList([Constants([third, np.arange(3)])])
-    for dtype in (torch.bfloat16, torch.float64, torch.float32, torch.float64):
-        module.to(dtype)
-        assert torch.equal(module[0].tensors()[0], torch.from_numpy(third).to(dtype))
-        assert module[0].tensors()[1].dtype == torch.int64
-    assert module.state_dict() == {}
-    assert module.to("meta")[0].tensors()[0].is_meta
-    assert torch.equal(module.to_empty(device="cpu")[0].tensors()[0], torch.from_numpy(third))

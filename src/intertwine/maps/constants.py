@@ -21,14 +21,21 @@ def tensors(arrays: Sequence[np.ndarray], dtype: torch.dtype, device: torch.devi
 
 
 class Constants(nn.Module):
-    """Arrays, float64 or int64, as buffers of the dtype and device of the module that holds them, in order."""
+    """Arrays, float64 or int64, as buffers of the dtype and device of the module that holds them, in order.
 
-    def __init__(self, arrays: Sequence[np.ndarray], dtype: torch.dtype | None = None):
+    any_dtype: keep float64 numbers beside them, for features whose dtype need not be the module's; then calling it with
+    a tensor gives the constants in that tensor's dtype.
+    """
+
+    def __init__(self, arrays: Sequence[np.ndarray], dtype: torch.dtype | None = None, *, any_dtype: bool = False):
         super().__init__()
         self.arrays = tuple(arrays)
+        self.any_dtype = any_dtype
         dtype = dtype or torch.get_default_dtype()
         for i, tensor in enumerate(tensors(self.arrays, dtype, "cpu")):
             self.register_buffer(f"_{i}", tensor, persistent=False)
+            if any_dtype:
+                self.register_buffer(f"_exact_{i}", torch.from_numpy(np.array(self.arrays[i])), persistent=False)
 
     def __len__(self) -> int:
         return len(self.arrays)
@@ -37,9 +44,17 @@ class Constants(nn.Module):
         """The constants, in order."""
         return [getattr(self, f"_{i}") for i in range(len(self.arrays))]
 
+    def forward(self, like: Tensor) -> list[Tensor]:
+        """The constants in the dtype of `like`; only with `any_dtype`."""
+        own, exact = self.tensors(), [getattr(self, f"_exact_{i}") for i in range(len(self.arrays))]
+        return [
+            a if a.dtype == like.dtype or not a.is_floating_point() else b.to(like.dtype) for a, b in zip(own, exact)
+        ]
+
     def _apply(self, fn, recurse: bool = True) -> "Constants":
         super()._apply(fn, recurse)
-        for i, (array, old) in enumerate(zip(self.arrays, self.tensors())):
+        for name, old in list(self.named_buffers()):
             if old.is_floating_point() and not old.is_meta:
-                setattr(self, f"_{i}", tensors([array], old.dtype, old.device)[0])
+                dtype = torch.float64 if name.startswith("_exact") else old.dtype
+                setattr(self, name, tensors([self.arrays[int(name.rpartition("_")[2])]], dtype, old.device)[0])
         return self

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..so3.constant import Constant
+from ..maps.constants import Constants
 
 
 def _cutoff(owner: nn.Module, cutoff: float) -> float:
@@ -37,11 +37,11 @@ class Bessel(nn.Module):
         if trainable:
             self.frequencies = nn.Parameter(torch.tensor(frequencies, dtype=torch.get_default_dtype()))
         else:
-            self._frequencies = Constant(frequencies)
+            self._frequencies = Constants([frequencies], any_dtype=True)
 
     def forward(self, r: Float[Tensor, "*edges"]) -> Float[Tensor, "*edges count"]:
         """r: Å; result in Å^(-3/2)."""
-        w = self.frequencies if self.trainable else self._frequencies(r)
+        w = self.frequencies if self.trainable else self._frequencies(r)[0]
         r = r.clamp(min=1e-7 * self.cutoff)  # sinc has no second derivative at zero in torch: NaN would spread
         # sin(wr/c)/r = (w/c) sinc(wr/πc), and sinc is smooth at zero
         return (math.sqrt(2 / self.cutoff) / self.cutoff) * w * torch.sinc(r[..., None] * (w / (math.pi * self.cutoff)))
@@ -59,12 +59,12 @@ class Gaussian(nn.Module):
         if not width > 0:
             raise ValueError(f"Gaussian: width must be positive, got {width}")
         self.width = width
-        self._centres = Constant(np.linspace(0, self.cutoff, count))
+        self._centres = Constants([np.linspace(0, self.cutoff, count)], any_dtype=True)
 
     def forward(self, r: Float[Tensor, "*edges"]) -> Float[Tensor, "*edges count"]:
         """r: Å; result without unit, in (0, 1]."""
         step = self.width * self.cutoff / (self.count - 1)
-        return torch.exp(-0.5 * ((r[..., None] - self._centres(r)) / step).square())
+        return torch.exp(-0.5 * ((r[..., None] - self._centres(r)[0]) / step).square())
 
 
 class ExpBernstein(nn.Module):
@@ -80,7 +80,8 @@ class ExpBernstein(nn.Module):
         if not gamma > 0:
             raise ValueError(f"ExpBernstein: gamma must be positive (1/Å), got {gamma}")
         self.gamma = gamma
-        self._binomial = Constant(np.array([math.comb(count - 1, k) for k in range(count)], dtype=float))
+        binomial = np.array([math.comb(count - 1, k) for k in range(count)], dtype=float)
+        self._binomial = Constants([binomial], any_dtype=True)
 
     def forward(self, r: Float[Tensor, "*edges"]) -> Float[Tensor, "*edges count"]:
         """r: Å; result without unit, rows sum to one."""
@@ -90,7 +91,7 @@ class ExpBernstein(nn.Module):
         for _ in range(self.count - 1):
             rising.append(rising[-1] * u)
             falling.append(falling[-1] * (1 - u))
-        return self._binomial(r) * torch.stack(rising, -1) * torch.stack(falling[::-1], -1)
+        return self._binomial(r)[0] * torch.stack(rising, -1) * torch.stack(falling[::-1], -1)
 
 
 class PolynomialEnvelope(nn.Module):

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from .constant import Constant
+from ..maps.constants import Constants
 from .edge_chunks import plain
 from .edge_sum import EdgeSum
 from .irreps import Irrep, Irreps
@@ -63,9 +63,8 @@ class TensorProduct(nn.Module):
         shapes = [(self.irreps_in1.terms[p.i1][1], self.irreps_in2.terms[p.i2][1]) for p in self.paths]
         self.path_shapes = tuple(shapes)
         self.weight_numel = sum(u * v for u, v in shapes) if weights != "none" else 0
-        self._C = nn.ModuleList(
-            Constant(path.scale * clebsch_gordan(*(irrep.l for irrep in self._irreps(path)))) for path in self.paths
-        )
+        C = [path.scale * clebsch_gordan(*(irrep.l for irrep in self._irreps(path))) for path in self.paths]
+        self._C = Constants(C, any_dtype=True)
         if weights == "shared":
             if generator is None:
                 raise ValueError("TensorProduct: weights='shared' are drawn at random: give a generator")
@@ -104,8 +103,7 @@ class TensorProduct(nn.Module):
         batch = torch.broadcast_shapes(x1.shape[:-1], x2.shape[:-1])
         out = [x1.new_zeros(*batch, irrep.dim, c) for irrep, c in self.rep_out.blocks]
         start = 0
-        for n, (path, (u, v)) in enumerate(zip(self.paths, self.path_shapes)):
-            C = self._C[n](x1)
+        for C, path, (u, v) in zip(self._C(x1), self.paths, self.path_shapes):
             if weight is None:
                 y = second[path.i2].sum(-1, keepdim=True).expand(*second[path.i2].shape[:-1], u)
             else:
@@ -149,7 +147,7 @@ class EdgeConv(nn.Module):
         self.weights_per_edge = weights_per_edge
         self.paths: tuple[tuple[int, int, Irrep], ...] = self._plan.paths
         self.weight_shape: tuple[int, ...] = self._plan.weight_shape()
-        self._table = Constant(self._plan.table)
+        self._table = Constants([self._plan.table], any_dtype=True)
         self.register_buffer("_entries", torch.tensor(self._plan.entries), persistent=False)
         self.register_buffer("_entry_weights", torch.tensor(self._plan.entry_weights), persistent=False)
 
@@ -187,7 +185,7 @@ class EdgeConv(nn.Module):
         return self._sum(x, Y, w.flatten(1), src, dst, n_nodes)
 
     def _sum(self, x: Tensor, Y: Tensor, w: Tensor, src: Tensor, dst: Tensor, n_nodes: int) -> Tensor:
-        table = self._table(Y)
+        (table,) = self._table(Y)
         if torch.compiler.is_compiling():
             # torch 2.13 compiles an autograd function inside torch.func.grad to wrong second derivatives, silently
             constants = table, self._entries, self._entry_weights
