@@ -6,7 +6,7 @@ import torch
 from grids import seeded
 from intertwine.groups import SO, Cyclic, DirectProduct, O, S, Sp
 from intertwine.reps import outer, pull
-from intertwine.reps.factor import Pulled
+from intertwine.reps.pullback import Pulled
 
 
 def test_different_groups_multiply_externally():

@@ -10,7 +10,7 @@ from ..groups import A, DirectProduct, Group, S
 from ..groups.finite import parity
 from ..groups.group import Element
 from ..reps import Factor
-from ..reps.factor import Pulled
+from ..reps.pullback import Pulled
 from .torus import weyl_integral
 
 MOST_LISTED = 20_000  # groups without a formula for their classes are listed up to this order

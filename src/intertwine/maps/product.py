@@ -11,7 +11,7 @@ from torch import Tensor
 
 from ..groups import DirectProduct, Group
 from ..reps import Product
-from ..reps.factor import Pulled
+from ..reps.pullback import Pulled
 from .kernel import Kernel, Plan
 
 

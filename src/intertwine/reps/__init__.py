@@ -14,9 +14,9 @@ from .external import pull as pull
 from .factor import Factor as Factor
 from .finite_irreps import irrep_labels as irrep_labels
 from .induced import Induced as Induced
-from .induced import Restricted as Restricted
 from .irrep import Irrep as Irrep
 from .parse import parse_group as parse_group
 from .parse import parse_rep as parse_rep
 from .product import Product as Product
+from .pullback import Restricted as Restricted
 from .rep import Rep as Rep

@@ -2,8 +2,8 @@
 
 from ..groups import Group
 from ..groups.product import parts, product
-from .factor import lift
 from .product import Product
+from .pullback import lift
 from .rep import Rep
 
 

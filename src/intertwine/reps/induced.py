@@ -13,8 +13,8 @@ from ..groups import Embedding, Group, embedding
 from ..groups.finite import permutation_matrix
 from ..groups.group import Element, listable
 from ..groups.matrix import LinearGroup
-from .factor import Factor
 from .product import Product
+from .pullback import Derived, Restricted
 from .rep import Rep
 
 
@@ -38,56 +38,7 @@ def induce(rep: Rep, group: Group, embed=None) -> Rep:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Restricted(Factor):
-    """A factor of a larger group, taken at the images of a smaller group's elements."""
-
-    base: Factor
-    embed: Embedding
-
-    def __post_init__(self):
-        if self.base.group != self.embed.target:
-            raise ValueError(f"Restricted: {self.base} belongs to {self.base.group}, the embedding is {self.embed}")
-
-    def __str__(self) -> str:
-        return f"Res({self.base.group}, {self.base}{', ' if self.embed.name else ''}{self.embed.name})"
-
-    @property
-    def group(self) -> Group:
-        """The smaller group."""
-        return self.embed.source
-
-    @property
-    def dim(self) -> int:
-        return self.base.dim
-
-    @property
-    def is_permutation(self) -> bool:
-        return self.base.is_permutation
-
-    @property
-    def is_signed_permutation(self) -> bool:
-        return self.base.is_signed_permutation
-
-    @property
-    def is_orthogonal(self) -> bool:
-        return self.base.is_orthogonal
-
-    @property
-    def dual(self) -> Factor:
-        return self if self.is_orthogonal else Restricted(self.base.dual, self.embed)
-
-    def matrix(self, g: Element, dtype: torch.dtype = torch.float64) -> Tensor:
-        return self.base.matrix(self.embed(g), dtype)
-
-    def algebra(self, X: Element) -> Tensor:
-        return super().algebra(X) if self.group.is_finite else self.base.algebra(self.embed.algebra(X))
-
-    def permutation(self, g: Element) -> Tensor:
-        return self.base.permutation(self.embed(g))
-
-
-@dataclass(frozen=True, eq=False, repr=False)
-class Induced(Factor):
+class Induced(Derived):
     """Ind of a representation of a subgroup: its space once for each coset, [r d] with the coset outermost.
 
     The representatives t_1 = e, t_2, ... of the cosets tH come in the order in which `elements()` of the larger group
@@ -96,17 +47,17 @@ class Induced(Factor):
     Raises ValueError where the index is infinite.
     """
 
-    rep: Rep
+    base: Rep
     embed: Embedding
     cosets: "Cosets" = field(init=False)
 
     def __post_init__(self):
-        if self.rep.group != self.embed.source:
-            raise ValueError(f"Induced: {self.rep} belongs to {self.rep.group}, the embedding is {self.embed}")
+        if self.base.group != self.embed.source:
+            raise ValueError(f"Induced: {self.base} belongs to {self.base.group}, the embedding is {self.embed}")
         object.__setattr__(self, "cosets", cosets(self.embed))
 
     def __str__(self) -> str:
-        return f"Ind({self.rep.group}, {self.rep}{', ' if self.embed.name else ''}{self.embed.name})"
+        return f"Ind({self.base.group}, {self.base}{', ' if self.embed.name else ''}{self.embed.name})"
 
     @property
     def group(self) -> Group:
@@ -120,23 +71,7 @@ class Induced(Factor):
 
     @property
     def dim(self) -> int:
-        return self.index * self.rep.dim
-
-    @property
-    def is_permutation(self) -> bool:
-        return self.rep.is_permutation
-
-    @property
-    def is_signed_permutation(self) -> bool:
-        return self.rep.is_signed_permutation
-
-    @property
-    def is_orthogonal(self) -> bool:
-        return self.rep.is_orthogonal
-
-    @property
-    def dual(self) -> Factor:
-        return self if self.is_orthogonal else Induced(self.rep.dual, self.embed)
+        return self.index * self.base.dim
 
     def _move(self, g: Element) -> tuple[Tensor, Element]:
         """For each coset i: the j and the h in g t_i = t_j h, int64 [..., r] and elements [..., r]."""
@@ -149,7 +84,7 @@ class Induced(Factor):
         if self.is_permutation:
             return permutation_matrix(self.permutation(g), dtype)
         j, h = self._move(g)
-        blocks = self.rep.matrix(h, dtype)
+        blocks = self.base.matrix(h, dtype)
         place = torch.nn.functional.one_hot(j, self.index).to(blocks)
         return torch.einsum("...ij,...iab->...jaib", place, blocks).flatten(-2).flatten(-3, -2)
 
@@ -157,13 +92,13 @@ class Induced(Factor):
         if not self.is_permutation:
             return super().permutation(g)
         j, h = self._move(g)
-        return (j[..., None] * self.rep.dim + self.rep.permutation(h)).flatten(-2)
+        return (j[..., None] * self.base.dim + self.base.permutation(h)).flatten(-2)
 
     def algebra(self, X: Element) -> Tensor:
         if self.group.is_finite:
             return super().algebra(X)
         t = self.cosets.representatives().to(X)
-        blocks = self.rep.algebra_matrix(self.group.inverse(t) @ X[..., None, :, :] @ t, X.dtype)
+        blocks = self.base.algebra_matrix(self.group.inverse(t) @ X[..., None, :, :] @ t, X.dtype)
         place = torch.eye(self.index, dtype=X.dtype, device=X.device)
         return torch.einsum("ij,...iab->...jaib", place, blocks).flatten(-2).flatten(-3, -2)
 
