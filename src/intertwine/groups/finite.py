@@ -41,22 +41,41 @@ def parity(p: Tensor) -> Tensor:
     return 1 - 2 * (inversions % 2)
 
 
-@dataclass(frozen=True, eq=False, repr=False)
-class S(PermutingGroup):
-    """All permutations of n things. Elements: int64 [..., n], p[i] the image of i; listed in lexicographic order."""
+class ListedImages(PermutingGroup):
+    """A group whose elements are lists of images: int64 [..., n], p[i] the image of i."""
 
     n: int
     element_ndim: ClassVar[int] = 1
+
+    @property
+    def dim_V(self) -> int:
+        return self.n
+
+    def identity(self, *batch: int) -> Tensor:
+        return torch.arange(self.n).expand(*batch, self.n)
+
+    def permutation(self, g: Tensor) -> Tensor:
+        return g
+
+    def compose(self, g: Tensor, h: Tensor) -> Tensor:
+        g, h = torch.broadcast_tensors(g, h)
+        return g.gather(-1, h)
+
+    def inverse(self, g: Tensor) -> Tensor:
+        return g.argsort(-1)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class S(ListedImages):
+    """All permutations of n things. Elements: int64 [..., n], p[i] the image of i; listed in lexicographic order."""
+
+    n: int
 
     def __post_init__(self):
         positive(type(self).__name__, self.n)
 
     def __str__(self) -> str:
         return f"S({self.n})"
-
-    @property
-    def dim_V(self) -> int:
-        return self.n
 
     @property
     def order(self) -> int:
@@ -90,19 +109,6 @@ class S(PermutingGroup):
         weights = [math.factorial(self.n - 1 - i) for i in range(self.n)]
         smaller = (g[..., None, :] < g[..., :, None]).triu(1).sum(-1)
         return (smaller * torch.tensor(weights, device=g.device)).sum(-1)
-
-    def identity(self, *batch: int) -> Tensor:
-        return torch.arange(self.n).expand(*batch, self.n)
-
-    def permutation(self, g: Tensor) -> Tensor:
-        return g
-
-    def compose(self, g: Tensor, h: Tensor) -> Tensor:
-        g, h = torch.broadcast_tensors(g, h)
-        return g.gather(-1, h)
-
-    def inverse(self, g: Tensor) -> Tensor:
-        return g.argsort(-1)
 
     def contains_each(self, g: Tensor, tol: float = 1e-6) -> Tensor:
         if g.shape[-1:] != (self.n,) or g.is_floating_point():
