@@ -14,21 +14,16 @@ def experiment(*, seed: int, n: int) -> Numbers:
     numbers: Numbers = {}
     for group in (S(n), O(n), Sp(n)):
         space = maps.between(group.V**2, group.V**2)
-        diagrams = space.blocks[0].kernel.diagrams
-        place = {d: i for i, d in enumerate(diagrams)}
         first, second = torch.randn(2, space.dim, generator=generator, dtype=torch.float64)
-        both = torch.zeros_like(first)
-        for a, weight_a in zip(diagrams, second):
-            for b, weight_b in zip(diagrams, first):
-                for d, count in (a @ b).at(n).items():
-                    both[place[d]] += count * weight_a * weight_b
+        collapsed = space.compose(space)
+        both = collapsed.weight(second, first)
         x = space.rep_in.randn(50, generator=generator, dtype=torch.float64)
         one_by_one = space.apply(space.apply(x, first), second)
         name = type(group).__name__
         numbers[f"{name} difference"] = (
-            (space.apply(x, both) - one_by_one).abs().max() / one_by_one.abs().max()
+            (collapsed.map.apply(x, both) - one_by_one).abs().max() / one_by_one.abs().max()
         ).item()
-        numbers[f"{name} weights"] = space.dim
+        numbers[f"{name} weights"] = collapsed.map.dim
     return numbers
 
 

@@ -1,12 +1,13 @@
 """Linear maps between representations."""
 
-from .between import Map as Map
 from .between import between as between
 from .between import dimension as dimension
 from .between import invariants as invariants
 from .block import Block as Block
+from .collapse import Composition as Composition
 from .kernel import Kernel as Kernel
 from .kernel import Plan as Plan
+from .map import Map as Map
 from .plot import plot_basis as plot_basis
 from .solver import Basis as Basis
 from .solver import SolverError as SolverError

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..extras import require
-from .between import Map
 from .block import Block
+from .map import Map
 from .text import kinds, number, shown
 
 if TYPE_CHECKING:

@@ -4,10 +4,10 @@ from fractions import Fraction
 
 import numpy as np
 
-from .between import Map
 from .block import Block
 from .dense import DenseKernel
 from .echelon import readable
+from .map import Map
 
 MOST_ENTRIES = 2**26  # of all matrices of a block together
 WIDE, TALL = 40, 30  # a matrix with more columns or rows is listed entry by entry

@@ -51,22 +51,37 @@ class Linear(nn.Module):
             raise ValueError(f"Linear: rep_in belongs to {rep_in.group}, rep_out to {rep_out.group}")
         if normalize not in NORMALIZATIONS:
             raise ValueError(f"Linear: normalize must be one of {NORMALIZATIONS}, got {normalize!r}")
-        self.rep_in, self.rep_out = rep_in, rep_out
-        self.map = maps.between(rep_in, rep_out, allow_zero=allow_zero, **options)
         self.gain, self.normalize = float(gain), normalize
-        self.weight = nn.Parameter(torch.empty(self.map.dim))
-        self._apply_map = _Scaled(self.map, normalize)
-        self.bias_map = maps.invariants(rep_out, allow_zero=True, **options) if bias else None
-        if self.bias_map is not None and self.bias_map.dim:
-            self.bias = nn.Parameter(torch.empty(self.bias_map.dim))
-            if self.bias_map.is_one_layer:
-                self._apply_both = _WithBias(self.map, self.bias_map, normalize)
-            else:
-                self._apply_bias = _Scaled(self.bias_map, normalize)
-        else:
-            self.bias_map = None
-            self.register_parameter("bias", None)
+        space = maps.between(rep_in, rep_out, allow_zero=allow_zero, **options)
+        self._use(space, maps.invariants(rep_out, allow_zero=True, **options) if bias else None)
+        self.weight = nn.Parameter(torch.empty(space.dim))
+        self.register_parameter("bias", nn.Parameter(torch.empty(self.bias_map.dim)) if self.bias_map else None)
         self.reset_parameters(generator)
+
+    def _use(self, space: Map, bias_space: Map | None) -> None:
+        """Set what depends on the maps alone."""
+        self.rep_in, self.rep_out = space.rep_in, space.rep_out
+        self.map, self.bias_map = space, bias_space if bias_space is not None and bias_space.dim else None
+        self._apply_map = _Scaled(space, self.normalize)
+        if self.bias_map is not None and self.bias_map.is_one_layer:
+            self._apply_both = _WithBias(space, self.bias_map, self.normalize)
+        elif self.bias_map is not None:
+            self._apply_bias = _Scaled(self.bias_map, self.normalize)
+
+    def at_size(self, n: int) -> "Linear":
+        """This layer on R^n, for another size of the set or dimension of the space; both share their parameters.
+
+        For layers made of diagrams (see `Map.at_size`, whose ValueErrors it raises). With normalize="mean" the
+        functions agree on features that do not depend on n; with "rms" each size is scaled to variance gain².
+        """
+        other = Linear.__new__(Linear)
+        nn.Module.__init__(other)
+        other.gain, other.normalize = self.gain, self.normalize
+        other._use(self.map.at_size(n), None if self.bias_map is None else self.bias_map.at_size(n))
+        other.to(self.weight.device, self.weight.dtype)
+        other.weight = self.weight
+        other.register_parameter("bias", self.bias)
+        return other.train(self.training)
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:

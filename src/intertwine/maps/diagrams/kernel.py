@@ -1,6 +1,6 @@
 """Diagrams as a rule of `maps.between`: the basis of one block, and its norms by counting."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
 from math import factorial, perm
 
@@ -21,7 +21,8 @@ from .partition import to_orbit
 class DiagramKernel(Kernel):
     """The maps from the term U to the term W, one for each diagram; `spans` counts the diagrams before reduction.
 
-    flipped: the transposed matrices, from W to U. mix: the basis is mix @ diagrams, for the orbit basis.
+    flipped: the transposed matrices, from W to U. mix: the basis is mix @ diagrams, for the orbit basis. whole: the
+    dimension of the space where these maps are a part of it only, else 0.
     """
 
     group: Group
@@ -31,6 +32,7 @@ class DiagramKernel(Kernel):
     spans: int
     flipped: bool = False
     mix: np.ndarray | None = None
+    whole: int = 0
 
     @classmethod
     def scalars(cls, group: Group) -> "DiagramKernel":
@@ -57,6 +59,7 @@ class DiagramKernel(Kernel):
         """How the maps were found, for `Map.explain`."""
         kinds = " and ".join(dict.fromkeys(d.kind for d in self.diagrams))
         left_out = f", {self.spans} reduced to a basis" if self.spans > self.N else ""
+        left_out = f", {self.N} of the {self.whole} there are" if self.whole else left_out
         return f"{kinds or 'no'} diagrams{left_out}{', summed to orbits' if self.mix is not None else ''}"
 
     def dense(self) -> np.ndarray:
@@ -81,7 +84,7 @@ class DiagramKernel(Kernel):
 
     @property
     def transpose(self) -> "DiagramKernel":
-        return DiagramKernel(self.group, self.W, self.U, self.diagrams, self.spans, not self.flipped, self.mix)
+        return replace(self, flipped=not self.flipped)
 
     def squares(self) -> np.ndarray:
         n = self.group.dim_V
