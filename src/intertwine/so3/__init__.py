@@ -1,5 +1,8 @@
 """The fast lane for rotations of space: irreps, spherical harmonics, Wigner matrices, tensor products."""
 
+from .cartesian import CartesianTensor as CartesianTensor
+from .cartesian import P as P
+from .edge_frame import EdgeFrame as EdgeFrame
 from .harmonics import spherical_harmonics as spherical_harmonics
 from .irreps import Irrep as Irrep
 from .irreps import Irreps as Irreps
@@ -12,6 +15,9 @@ from .rotations import matrix_to_quaternion as matrix_to_quaternion
 from .rotations import procrustes as procrustes
 from .rotations import quaternion_to_matrix as quaternion_to_matrix
 from .rotations import random_rotation as random_rotation
+from .so2_conv import SO2Convolution as SO2Convolution
+from .so2_conv import SO2EdgeConv as SO2EdgeConv
+from .so2_conv import so2_weights_from_cg as so2_weights_from_cg
 from .tensor_product import EdgeConv as EdgeConv
 from .tensor_product import TensorProduct as TensorProduct
 from .wigner import clebsch_gordan as clebsch_gordan

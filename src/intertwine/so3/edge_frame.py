@@ -1,0 +1,263 @@
+"""Features turned into the frame of their edge and back: there, a convolution only mixes equal orders (`so2_conv`).
+
+The frame of an edge has its polar axis along the edge; its roll about the edge is arbitrary, and no choice of it is
+continuous on the sphere. So no derivative passes through the matrices: a map between `into` and `out_of` that commutes
+with rotations about the edge does not feel the roll, and the derivatives of the whole follow from the generators, at
+every direction, to every order.
+"""
+
+from functools import lru_cache
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from .harmonics import unit
+from .wigner import _climb, _frozen, check_degree, generators
+
+Orders = tuple[Tensor, ...]  # one tensor for each order: [E, lmax+1, C] for 0, [E, 2, lmax+1-m, C] for ±m
+
+
+class EdgeFrame:
+    """Rotations that take the polar axis y to each edge vector, for features up to degree `lmax`, orders up to `mmax`.
+
+    Built once by `from_vectors` and shared by all layers. `into` gives one tensor for each order: entry 0 is
+    [E, lmax+1, C], entry m [E, 2, lmax+1-m, C], orders +m and -m of degrees m..lmax. Differentiable by the edge
+    vectors, twice and more, provided that what happens between `into` and `out_of` commutes with rotations about y.
+    Source: arXiv:2302.03655, section 4; the derivative is ours.
+    """
+
+    def __init__(self, direction: Tensor, blocks: tuple[Tensor, ...], lmax: int, mmax: int):
+        self.direction, self.blocks, self.lmax, self.mmax = direction, blocks, lmax, mmax
+
+    @classmethod
+    def from_vectors(cls, vectors: Float[Tensor, "edges 3"], lmax: int, mmax: int | None = None) -> "EdgeFrame":
+        """The frames of edge vectors (any length, in Å or whatever).
+
+        Raises ValueError for a vector of length zero, naming the edges, and unless 0 <= mmax <= lmax.
+        """
+        check_degree("EdgeFrame: lmax", lmax)
+        mmax = lmax if mmax is None else mmax
+        check_orders("EdgeFrame", mmax, lmax)
+        if vectors.ndim != 2 or vectors.shape[-1] != 3:
+            raise ValueError(f"EdgeFrame: vectors have shape [edges, 3], got {tuple(vectors.shape)}")
+        direction = unit(vectors)
+        if not torch.compiler.is_compiling():
+            _refuse_zero(direction)
+        return cls(direction, _matrices(direction.detach(), lmax, mmax), lmax, mmax)
+
+    def into(self, x: Float[Tensor, "edges components channels"]) -> Orders:
+        """Features of the edges, components (lmax+1)², as seen in the frame: Dᵀx, sorted by order."""
+        if x.ndim != 3 or x.shape[1] != (self.lmax + 1) ** 2 or x.shape[0] != len(self.direction):
+            wanted = (len(self.direction), (self.lmax + 1) ** 2, "channels")
+            raise ValueError(f"EdgeFrame.into: expected shape {wanted}, got {tuple(x.shape)}")
+        if torch.compiler.is_compiling():
+            return _into(_turned(x, self.direction, -1), self.blocks)
+        return _Into.apply(x, self.direction, *self.blocks)
+
+    def out_of(self, y: Orders) -> Float[Tensor, "edges components channels"]:
+        """Back to the common axes: D y."""
+        if len(y) != self.mmax + 1 or y[0].shape[1] != self.lmax + 1:
+            raise ValueError(
+                f"EdgeFrame.out_of: expected orders 0..{self.mmax} of {self.lmax + 1} degrees, got {len(y)} orders, "
+                f"the first of shape {tuple(y[0].shape)}"
+            )
+        if torch.compiler.is_compiling():
+            return _turned(_out_of(y, self.blocks), self.direction, 1)
+        return _OutOf.apply(self.direction, len(self.blocks), *self.blocks, *y)
+
+    def truncated(self, lmax: int, mmax: int) -> "EdgeFrame":
+        """The same frames for lower degrees and orders; views, nothing is computed."""
+        if (lmax, mmax) == (self.lmax, self.mmax):
+            return self
+        blocks = tuple(D[:, :, : 2 * min(l, mmax) + 1] for l, D in enumerate(self.blocks[: lmax + 1]))
+        return EdgeFrame(self.direction, blocks, lmax, min(lmax, mmax))
+
+
+def check_orders(name: str, mmax: int, lmax: int) -> None:
+    """Raise ValueError unless 0 <= mmax <= lmax."""
+    if isinstance(mmax, bool) or not isinstance(mmax, int) or not 0 <= mmax <= lmax:
+        raise ValueError(f"{name}: mmax must be an integer from 0 to lmax={lmax}, got {mmax!r}")
+
+
+def _refuse_zero(direction: Tensor) -> None:
+    zero = (direction == 0).all(1)
+    if bool(zero.any()):
+        edges = zero.nonzero().flatten().tolist()
+        shown = ", ".join(map(str, edges[:10])) + (", .." if len(edges) > 10 else "")
+        raise ValueError(
+            f"EdgeFrame: {len(edges)} edges have length zero and no direction (edges {shown}); remove them from the graph"
+        )
+
+
+@lru_cache(maxsize=32)
+def _table(lmax: int, mmax: int) -> np.ndarray:
+    """T [2, 2 lmax + 1, entries]: d(β) = T[0] applied to (cos kβ, k = 0..lmax; sin kβ, k = 1..lmax), and with T[1] the
+    same with rows m and -m exchanged and negated; a block [2l+1, columns] for each degree, orders 0, +1, -1, +2, ..
+
+    d(β) is a trigonometric polynomial of degree l, so its values at 2 lmax + 1 angles fix it.
+    """
+    count = 2 * lmax + 1
+    beta = 2 * np.pi * np.arange(count) / count
+    zero, c, s = np.zeros(count), np.cos(beta), np.sin(beta)
+    R = np.moveaxis(np.array([[zero + 1, zero, zero], [zero, c, -s], [zero, s, c]]), 2, 0)
+    d, values, flipped = np.ones((count, 1, 1)), [], []
+    for l in range(lmax + 1):
+        if l > 0:  # the part of degree l of d ⊗ R
+            climb = np.array(_climb(l))
+            d = climb @ np.einsum("bij,bkl->bikjl", d, R).reshape(count, 6 * l - 3, 6 * l - 3) @ climb.T
+        columns = d[:, :, [l + m for m in _orders(min(l, mmax))]]
+        values.append(columns.reshape(count, -1))
+        flipped.append(-columns[:, ::-1].reshape(count, -1))
+    angles = np.outer(np.arange(lmax + 1), beta)
+    inverse = np.concatenate([np.cos(angles), np.sin(angles[1:])]) * (2 / count)
+    inverse[0] /= 2
+    found = np.stack([inverse @ np.concatenate(v, 1) for v in (values, flipped)])
+    found[np.abs(found) < 1e-14] = 0
+    return _frozen(found)
+
+
+def _orders(mmax: int) -> list[int]:
+    """0, +1, -1, +2, -2, .."""
+    return [0, *(sign * m for m in range(1, mmax + 1) for sign in (1, -1))]
+
+
+@torch.compiler.assume_constant_result
+def _numbers(lmax: int, mmax: int) -> tuple:
+    """`_table` as numbers, which a compiler takes as a constant."""
+    return tuple(tuple(map(tuple, part)) for part in _table(lmax, mmax).tolist())
+
+
+def _table_tensor(lmax: int, mmax: int, like: Tensor) -> Tensor:
+    table = _numbers(lmax, mmax) if torch.compiler.is_compiling() else _table(lmax, mmax)
+    return torch.tensor(table, dtype=like.dtype, device=like.device)
+
+
+def _powers(c: Tensor, s: Tensor, most: int) -> tuple[list[Tensor], list[Tensor]]:
+    """cos kθ and sin kθ for k = 0..most from cos θ and sin θ."""
+    cosines, sines = [torch.ones_like(c)], [torch.zeros_like(s)]
+    for _ in range(most):
+        cosines.append(cosines[-1] * c - sines[-1] * s)
+        sines.append(sines[-1] * c + cosines[-2] * s)
+    return cosines, sines
+
+
+@torch.no_grad()
+def _matrices(direction: Tensor, lmax: int, mmax: int) -> tuple[Tensor, ...]:
+    """D of R_y(α) R_x(β), which takes y to each direction, [E, 2l+1, columns] for every degree; columns as `_table`."""
+    x, y, z = direction.unbind(1)
+    rho = torch.hypot(x, z)
+    pole = rho < torch.finfo(rho.dtype).tiny
+    safe = rho.masked_fill(pole, 1)
+    cos_beta, sin_beta = _powers(y, rho, lmax)
+    cos_alpha, sin_alpha = _powers((z / safe).masked_fill(pole, 1), x / safe, lmax)
+    waves = torch.stack([*cos_beta, *sin_beta[1:]], 1)
+    plain, flipped = waves @ _table_tensor(lmax, mmax, direction)
+    turns = torch.stack([*cos_alpha[:0:-1], *cos_alpha], 1)  # of rows -lmax..lmax
+    swaps = torch.stack([*(-s for s in sin_alpha[:0:-1]), *sin_alpha], 1)
+    blocks, start = [], 0
+    for l in range(lmax + 1):
+        shape = (2 * l + 1, 2 * min(l, mmax) + 1)
+        stop = start + shape[0] * shape[1]
+        rows = slice(lmax - l, lmax + l + 1)
+        d, e = (part[:, start:stop].unflatten(1, shape) for part in (plain, flipped))
+        blocks.append(d * turns[:, rows, None] + e * swaps[:, rows, None])
+        start = stop
+    return tuple(blocks)
+
+
+# --- the two turns, in ordinary operations
+
+
+def _into(x: Tensor, blocks: tuple[Tensor, ...]) -> Orders:
+    turned = [torch.bmm(D.mT, x[:, l * l : (l + 1) ** 2]) for l, D in enumerate(blocks)]
+    most = blocks[-1].shape[2] // 2
+    zero = torch.stack([part[:, 0] for part in turned], 1)
+    return zero, *(torch.stack([p[:, 2 * m - 1 : 2 * m + 1] for p in turned[m:]], 2) for m in range(1, most + 1))
+
+
+def _out_of(y: Orders, blocks: tuple[Tensor, ...]) -> Tensor:
+    rows = []
+    for l, D in enumerate(blocks):
+        parts = [y[0][:, l : l + 1], *(y[m][:, :, l - m] for m in range(1, D.shape[2] // 2 + 1))]
+        rows.append(torch.bmm(D, torch.cat(parts, 1)))
+    return torch.cat(rows, 1)
+
+
+# --- their derivatives
+
+
+@lru_cache(maxsize=32)
+def _generator_table(lmax: int) -> np.ndarray:
+    """The generators of degrees 0..lmax, [entries of all blocks, 3]."""
+    return _frozen(np.concatenate([generators(l).reshape(3, -1) for l in range(lmax + 1)], 1).T.copy())
+
+
+def _torque(p: Tensor, q: Tensor) -> Float[Tensor, "edges 3"]:
+    """Σ over components and channels of p (G_k q), k = x, y, z."""
+    lmax = round(p.shape[1] ** 0.5) - 1
+    rows = [slice(l * l, (l + 1) ** 2) for l in range(lmax + 1)]
+    pairs = torch.cat([torch.bmm(p[:, row], q[:, row].mT).flatten(1) for row in rows], 1)
+    return pairs @ torch.tensor(_generator_table(lmax), dtype=p.dtype, device=p.device)
+
+
+class _Into(torch.autograd.Function):
+    """(x, direction, blocks) -> orders. A turn ω of the frame changes Dᵀx by -Dᵀ(ω·G)x, and a shift dr of the direction
+    is the turn r × dr."""
+
+    @staticmethod
+    def forward(x: Tensor, direction: Tensor, *blocks: Tensor) -> Orders:
+        return _into(x, blocks)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.save_for_backward(*inputs)
+
+    @staticmethod
+    def backward(ctx, *g: Tensor):
+        x, direction, *blocks = ctx.saved_tensors
+        back = _OutOf.apply(direction, len(blocks), *blocks, *g)
+        turn = torch.linalg.cross(_torque(back, x), direction).neg() if ctx.needs_input_grad[1] else None
+        return back, turn, *([None] * len(blocks))
+
+
+class _OutOf(torch.autograd.Function):
+    """(direction, number of blocks, blocks, orders) -> features."""
+
+    @staticmethod
+    def forward(direction: Tensor, count: int, *rest: Tensor) -> Tensor:
+        return _out_of(rest[count:], rest[:count])
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.count = inputs[1]
+        ctx.save_for_backward(inputs[0], *inputs[2 : 2 + ctx.count], output)
+
+    @staticmethod
+    def backward(ctx, g: Tensor):
+        direction, *blocks, z = ctx.saved_tensors
+        back = _Into.apply(g, direction, *blocks)
+        turn = torch.linalg.cross(_torque(g, z), direction) if ctx.needs_input_grad[0] else None
+        return turn, None, *([None] * len(blocks)), *back
+
+
+@torch.compiler.assume_constant_result
+def _generator_numbers(l: int) -> tuple:
+    return tuple(tuple(map(tuple, G)) for G in generators(l).tolist())
+
+
+def _turned(x: Tensor, direction: Tensor, sign: int) -> Tensor:
+    """x itself, with the first two derivatives by the direction of exp(±ω·G)x, ω = r₀ × r: for a compiler, which gets
+    the second derivative of a custom function wrong (torch 2.13)."""
+    omega = sign * torch.linalg.cross(direction.detach(), direction)
+
+    def rotate(x: Tensor) -> Tensor:
+        parts = []
+        for l in range(round(x.shape[1] ** 0.5)):
+            G = torch.einsum("ek,kij->eij", omega, torch.tensor(_generator_numbers(l), dtype=x.dtype, device=x.device))
+            parts.append(torch.bmm(G, x[:, l * l : (l + 1) ** 2]))
+        return torch.cat(parts, 1)
+
+    first = rotate(x)
+    return x + first + rotate(first) / 2

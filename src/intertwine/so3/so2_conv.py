@@ -1,0 +1,166 @@
+"""Convolution over edges at O(L³): in the frame of its edge, a rotation-equivariant map mixes only equal orders."""
+
+import math
+from collections.abc import Mapping
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from .edge_frame import EdgeFrame, Orders, check_orders
+from .wigner import check_degree, clebsch_gordan
+
+
+class SO2Convolution(nn.Module):
+    """All linear maps between features in an edge frame that commute with rotations about the edge.
+
+    Order 0 is one matrix; orders ±m share two, y₊ = R x₊ - I x₋ and y₋ = R x₋ + I x₊. With all orders kept this equals
+    the tensor product with spherical harmonics up to lmax_in + lmax_out, weight by weight (`so2_weights_from_cg`), so
+    between `EdgeFrame.into` and `out_of` it commutes with SO(3). `parity=True` drops I, which leaves the products of
+    natural parity and O(3). `mmax` truncates the orders. `extra_scalars`: numbers per edge that order 0 gives on top.
+    `bias`: on order 0. Weights are normal with variance 1 / fan-in, drawn with `generator`.
+    Raises ValueError for a degree below 0, or unless mmax <= min(lmax_in, lmax_out).
+    Source: arXiv:2302.03655, eq. 6 to 8.
+    """
+
+    def __init__(
+        self,
+        lmax_in: int,
+        lmax_out: int,
+        channels_in: int,
+        channels_out: int,
+        *,
+        mmax: int | None = None,
+        extra_scalars: int = 0,
+        parity: bool = False,
+        bias: bool = False,
+        generator: torch.Generator | None = None,
+    ):
+        super().__init__()
+        check_degree("SO2Convolution", lmax_in, lmax_out)
+        mmax = min(lmax_in, lmax_out) if mmax is None else mmax
+        check_orders("SO2Convolution", mmax, min(lmax_in, lmax_out))
+        self.lmax_in, self.lmax_out, self.mmax = lmax_in, lmax_out, mmax
+        self.channels_in, self.channels_out = channels_in, channels_out
+        self.extra_scalars, self.parity = extra_scalars, parity
+        weights = []
+        for m in range(mmax + 1):
+            rows, columns = (lmax_in + 1 - m) * channels_in, (lmax_out + 1 - m) * channels_out
+            halves = 1 if m == 0 or parity else 2
+            width = columns * halves + (extra_scalars if m == 0 else 0)
+            weights.append(nn.Parameter(torch.randn(rows, width, generator=generator) / math.sqrt(rows * halves)))
+        self.weights = nn.ParameterList(weights)
+        self.bias = nn.Parameter(torch.zeros(self.weights[0].shape[1])) if bias else None
+
+    @property
+    def scale_numel(self) -> int:
+        """Length of `scale` in the call: one number for each order m >= 0, degree and input channel."""
+        return sum(len(weight) for weight in self.weights)
+
+    def extra_repr(self) -> str:
+        """Degrees, channels, orders."""
+        return (
+            f"degree {self.lmax_in} -> {self.lmax_out}, {self.channels_in} -> {self.channels_out} channels, "
+            f"orders up to {self.mmax}"
+        )
+
+    def forward(
+        self, y: Orders, scale: Float[Tensor, "edges scale_numel"] | None = None
+    ) -> Orders | tuple[Orders, Float[Tensor, "edges extra_scalars"]]:
+        """Orders as `EdgeFrame.into` gives them, to orders up to mmax; with `extra_scalars`, these too.
+
+        scale: factors of the inputs, such as a radial network gives; ± orders share one.
+        Raises ValueError on wrong shapes.
+        """
+        if len(y) <= self.mmax or y[0].shape[1:] != (self.lmax_in + 1, self.channels_in):
+            raise ValueError(
+                f"SO2Convolution: expected orders 0..{self.mmax} with {self.lmax_in + 1} degrees and "
+                f"{self.channels_in} channels, got {len(y)} orders, the first of shape {tuple(y[0].shape)}"
+            )
+        if scale is not None and scale.shape != (len(y[0]), self.scale_numel):
+            raise ValueError(
+                f"SO2Convolution: scale must be [{len(y[0])}, {self.scale_numel}], got {tuple(scale.shape)}"
+            )
+        factors = None if scale is None else scale.split([len(weight) for weight in self.weights], 1)
+        out, extra = [], None
+        for m, weight in enumerate(self.weights):
+            x = y[m].flatten(-2)
+            if factors is not None:
+                x = x * (factors[m] if m == 0 else factors[m][:, None])
+            z = torch.matmul(x, weight) if m or self.bias is None else torch.addmm(self.bias, x, weight)
+            width = (self.lmax_out + 1 - m) * self.channels_out
+            if m == 0:
+                z, extra = z.split([width, self.extra_scalars], 1) if self.extra_scalars else (z, None)
+            elif not self.parity:
+                real, imaginary = z.split(width, -1)
+                z = torch.stack([real[:, 0] - imaginary[:, 1], real[:, 1] + imaginary[:, 0]], 1)
+            out.append(z.unflatten(-1, (self.lmax_out + 1 - m, self.channels_out)))
+        return tuple(out) if extra is None else (tuple(out), extra)
+
+
+class SO2EdgeConv(nn.Module):
+    """Sum over edges of an `SO2Convolution` of sender features: turn into the frame, convolve, turn back, add up.
+
+    out_i = Σ_{edges j→i} D_e conv(s_e ∘ D_eᵀ x_j), features [nodes, (lmax+1)², channels]. Arguments as in
+    `SO2Convolution`; `scale` in the call as there. At a cost of O(L³) an edge it computes every product with spherical
+    harmonics up to lmax_in + lmax_out that there is. Source: arXiv:2302.03655.
+    """
+
+    def __init__(self, lmax_in: int, lmax_out: int, channels_in: int, channels_out: int, **options):
+        super().__init__()
+        if options.get("extra_scalars"):
+            raise ValueError("SO2EdgeConv: extra scalars are numbers per edge and would be lost; use SO2Convolution")
+        self.conv = SO2Convolution(lmax_in, lmax_out, channels_in, channels_out, **options)
+
+    def forward(
+        self,
+        x: Float[Tensor, "nodes components channels_in"],
+        frame: EdgeFrame,
+        src: Int[Tensor, " edges"],
+        dst: Int[Tensor, " edges"],
+        scale: Float[Tensor, "edges scale_numel"] | None = None,
+        n_nodes: int | None = None,
+    ) -> Float[Tensor, "n_nodes components_out channels_out"]:
+        """Sum over edges src → dst with frames from the edge vectors. Raises ValueError where the degrees do not fit."""
+        conv = self.conv
+        if frame.lmax < max(conv.lmax_in, conv.lmax_out) or frame.mmax < conv.mmax:
+            raise ValueError(
+                f"SO2EdgeConv: frames up to degree {frame.lmax}, order {frame.mmax}; the convolution needs degree "
+                f"{max(conv.lmax_in, conv.lmax_out)}, order {conv.mmax}: build them with EdgeFrame.from_vectors"
+            )
+        narrow = frame.truncated(conv.lmax_in, conv.mmax)
+        message = frame.truncated(conv.lmax_out, conv.mmax).out_of(conv(narrow.into(x.index_select(0, src)), scale))
+        n_nodes = len(x) if n_nodes is None else n_nodes
+        return message.new_zeros(n_nodes, *message.shape[1:]).index_add(0, dst, message)
+
+
+def so2_weights_from_cg(
+    path_weights: Mapping[tuple[int, int, int], Float[Tensor, "channels_in channels_out"]],
+    lmax_in: int,
+    lmax_out: int,
+    *,
+    parity: bool = False,
+) -> dict[str, Tensor]:
+    """The state of the `SO2Convolution` that equals Σ w_{l1,l2,l3} Σ_ij C_ijk x_i Y_j(r̂) over paths (l1, l2, l3).
+
+    Y in the normalisation "component", so that order 0 of degree l2 is √(2 l2 + 1) along the edge. Paths that are not
+    given count as zero. Source: arXiv:2302.03655, proposition 3.1.
+    """
+    first = next(iter(path_weights.values()))
+    c_in, c_out = first.shape
+    state = {}
+    for m in range(min(lmax_in, lmax_out) + 1):
+        real = first.new_zeros(lmax_in + 1 - m, c_in, lmax_out + 1 - m, c_out)
+        imaginary = torch.zeros_like(real)
+        for (l1, l2, l3), w in path_weights.items():
+            if min(l1, l3) < m:
+                continue
+            C = clebsch_gordan(l1, l2, l3) * math.sqrt(2 * l2 + 1)
+            if (l1 + l2 + l3) % 2 == 0:
+                real[l1 - m, :, l3 - m] += float(C[l1 + m, l2, l3 + m]) * w
+            elif m:
+                # out_{-m} takes +I x_{+m}
+                imaginary[l1 - m, :, l3 - m] += float(C[l1 + m, l2, l3 - m]) * w
+        halves = [real] if m == 0 or parity else [real, imaginary]
+        state[f"weights.{m}"] = torch.cat([half.flatten(2).flatten(0, 1) for half in halves], -1)
+    return state
