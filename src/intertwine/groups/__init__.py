@@ -1,5 +1,6 @@
 """Groups: what a symmetry is."""
 
+from .automorphism import Automorphism as Automorphism
 from .embedding import Embedding as Embedding
 from .embedding import embedding as embedding
 from .finite import A as A
@@ -14,6 +15,7 @@ from .noncompact import SL as SL
 from .noncompact import GLPlus as GLPlus
 from .noncompact import Lorentz as Lorentz
 from .noncompact import Sp as Sp
+from .permutation import PermutationGroup as PermutationGroup
 from .polygon import Cyclic as Cyclic
 from .polygon import Dihedral as Dihedral
 from .product import DirectProduct as DirectProduct

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .finite import A, PermutingGroup, S, Trivial
+from .finite import ListedImages, PermutingGroup, Trivial
 from .group import Element, Group
 from .matrix import SO, LinearGroup, O
 from .noncompact import Lorentz
@@ -169,7 +169,7 @@ def _rule(source: Group, target: Group) -> Callable[[Element], Element] | None:
     if polygons and not isinstance(target, PermutingGroup):
         turns = target == O(2) or (target == SO(2) and isinstance(source, Cyclic))
         return (lambda h: _plane(source, h)) if turns else None
-    if isinstance(target, S) and source.is_permutation:
+    if isinstance(target, ListedImages) and source.is_permutation:
         return _into_permutations(source, target)
     if isinstance(target, LinearGroup):
         return _into_matrices(source, target)
@@ -208,7 +208,7 @@ def _faithful(source: Group) -> bool:
     return all(not isinstance(member, Dihedral) or member.n > 2 for member in parts(source))
 
 
-def _into_permutations(source: Group, target: S) -> Callable[[Element], Tensor] | None:
+def _into_permutations(source: Group, target: ListedImages) -> Callable[[Element], Tensor] | None:
     members = parts(source)
     sizes = [member.dim_V for member in members]
     if sum(sizes) > target.n or not _faithful(source):
@@ -228,7 +228,7 @@ def _into_permutations(source: Group, target: S) -> Callable[[Element], Tensor] 
 def _into_matrices(source: Group, target: LinearGroup) -> Callable[[Element], Tensor] | None:
     members = parts(source)
     n, total = target.dim_V, sum(member.dim_V for member in members)
-    known = all(isinstance(member, LinearGroup) or type(member) in (S, A) for member in members)
+    known = all(isinstance(member, LinearGroup | ListedImages) for member in members)
     if total > n or not known:
         return None
     spatial = isinstance(target, Lorentz) and all(isinstance(member, O) for member in members)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from scipy.linalg import qr
 
-from ..groups import A, Group, S
+from ..groups import A, Group, PermutationGroup, S
 from ..groups.group import Element
 from ..reps import Factor
 from .casimir import NullSpace
@@ -18,9 +18,11 @@ MOST_ELEMENTS = 2000  # list a group without a chain up to this order; above, it
 
 
 def transversals(group: Group) -> list[Element] | None:
-    """Coset representatives along a chain of subgroups, the identity first in each; None where none is known."""
+    """Coset representatives along a chain of subgroups, the smallest subgroup first; None where none is known."""
     if isinstance(group, S | A):
         return [_carriers(group, j) for j in range(2 if isinstance(group, A) else 1, group.n)]
+    if isinstance(group, PermutationGroup):
+        return list(reversed(group.transversals()))
     if group.is_finite and group.order <= MOST_ELEMENTS:
         return [group.elements()]
     return None
