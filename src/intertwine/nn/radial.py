@@ -127,7 +127,7 @@ class CosineEnvelope(nn.Module):
 class ExpEnvelope(nn.Module):
     """exp(-r²/((cutoff - r)(cutoff + r))), and 0 beyond: smooth to every order (arXiv:2105.00304, eq. 9).
 
-    Raises ValueError for cutoff <= 0.
+    The same function as `SmoothBump`, under the name it has in that paper. Raises ValueError for cutoff <= 0.
     """
 
     def __init__(self, cutoff: float):
@@ -136,9 +136,7 @@ class ExpEnvelope(nn.Module):
 
     def forward(self, r: Float[Tensor, "*edges"]) -> Float[Tensor, "*edges"]:
         """r: Å; result in [0, 1]."""
-        inside = r < self.cutoff
-        u = torch.where(inside, r / self.cutoff, 0.0).square()
-        return torch.where(inside, torch.exp(-u / (1 - u)), 0.0)
+        return _bump(r / self.cutoff)
 
 
 class SmoothBump(nn.Module):
@@ -150,6 +148,11 @@ class SmoothBump(nn.Module):
 
     def forward(self, r: Float[Tensor, "*edges"]) -> Float[Tensor, "*edges"]:
         """r: Å; result in [0, 1]."""
-        inside = r < self.cutoff
-        u = torch.where(inside, r / self.cutoff, 0.0).square()
-        return torch.where(inside, torch.exp(1 - 1 / (1 - u)), 0.0)
+        return _bump(r / self.cutoff)
+
+
+def _bump(u: Tensor) -> Tensor:
+    """exp(-u²/(1 - u²)) = exp(1 - 1/(1 - u²)) for u < 1, and 0 beyond."""
+    inside = u < 1
+    u = torch.where(inside, u, 0.0).square()
+    return torch.where(inside, torch.exp(-u / (1 - u)), 0.0)
