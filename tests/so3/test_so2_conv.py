@@ -1,4 +1,4 @@
-"""The SO(2) convolution: equal to the tensor product weight by weight, equivariant, and as many weights as it should."""
+"""The SO(2) convolution: equal to the tensor product weight by weight, equivariant, no weight too many."""
 
 import pytest
 import torch

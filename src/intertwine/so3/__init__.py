@@ -3,6 +3,7 @@
 from .cartesian import CartesianTensor as CartesianTensor
 from .cartesian import P as P
 from .edge_frame import EdgeFrame as EdgeFrame
+from .grid import S2Grid as S2Grid
 from .harmonics import spherical_harmonics as spherical_harmonics
 from .irreps import Irrep as Irrep
 from .irreps import Irreps as Irreps

@@ -87,7 +87,8 @@ def _refuse_zero(direction: Tensor) -> None:
         edges = zero.nonzero().flatten().tolist()
         shown = ", ".join(map(str, edges[:10])) + (", .." if len(edges) > 10 else "")
         raise ValueError(
-            f"EdgeFrame: {len(edges)} edges have length zero and no direction (edges {shown}); remove them from the graph"
+            f"EdgeFrame: {len(edges)} edges have length zero and no direction (edges {shown}); "
+            "remove them from the graph"
         )
 
 

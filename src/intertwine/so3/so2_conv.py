@@ -121,7 +121,7 @@ class SO2EdgeConv(nn.Module):
         scale: Float[Tensor, "edges scale_numel"] | None = None,
         n_nodes: int | None = None,
     ) -> Float[Tensor, "n_nodes components_out channels_out"]:
-        """Sum over edges src → dst with frames from the edge vectors. Raises ValueError where the degrees do not fit."""
+        """Sum over edges src → dst in the frames of their edges. Raises ValueError where degrees do not fit."""
         conv = self.conv
         if frame.lmax < max(conv.lmax_in, conv.lmax_out) or frame.mmax < conv.mmax:
             raise ValueError(
