@@ -45,7 +45,7 @@ def test_a_subspace_grows_but_nothing_is_lost():
         maps.between(S(5).V ** 2, S(5).V ** 2).at_size(2)
     with pytest.raises(ValueError, match="has no map"):
         maps.between(O(3).V ** 2, O(3).V ** 2).at_size(1)
-    with pytest.raises(ValueError, match="has no map .jellyfish"):  # a head has as many legs as there are things
+    with pytest.raises(ValueError, match=r"has no map .jellyfish"):  # a head has as many legs as there are things
         maps.between(A(3).V, A(3).V).at_size(6)
     with pytest.raises(ValueError, match=r"has no map .brauer\+free"):
         maps.between(SO(2).V, SO(2).V).at_size(3)

@@ -3,6 +3,7 @@
 from .activation import NormActivation as NormActivation
 from .activation import ScalarActivation as ScalarActivation
 from .activation import second_moment_constant as second_moment_constant
+from .bilinear import Bilinear as Bilinear
 from .gate import Gate as Gate
 from .gate import gate_rep as gate_rep
 from .linear import Linear as Linear
