@@ -5,10 +5,13 @@ import torch
 
 from grids import distance, seeded, tensors
 from intertwine.groups import (
+    GL,
     SE,
     SL,
     SO,
+    SU,
     A,
+    Affine,
     Cyclic,
     Dihedral,
     E,
@@ -19,6 +22,7 @@ from intertwine.groups import (
     S,
     Sp,
     Trivial,
+    U,
     embedding,
 )
 
@@ -182,3 +186,27 @@ def test_embeddings_are_values():
     assert isinstance(embed, Embedding)
     assert {embed: 1}[embedding(S(3), S(5))] == 1
     assert embed != embedding(S(3), S(4))
+
+
+UNITARY = [(U(2), Sp(4)), (SU(2), Sp(4)), (U(1), U(2)), (O(2), U(2)), (SO(2), SU(2)), (SU(2), SU(3))]
+REAL = [(U(2), SO(4)), (SO(3), GL(3)), (O(2), GL(3)), (SE(2), Affine(2)), (GLPlus(2), GL(2))]
+
+
+@pytest.mark.parametrize("source, target", [*UNITARY, *REAL], ids=str)
+def test_unitary_and_linear_groups_have_their_places(source, target):
+    embed = embedding(source, target)
+    g, h = source.sample(5, generator=seeded()), source.sample(5, generator=seeded(1))
+    assert target.contains(embed(g), 1e-9)
+    assert distance(target, embed(source.compose(g, h)), target.compose(embed(g), embed(h))) < 1e-12 * 100
+    V = target.V.restrict(source)
+    assert (V.matrix(g) - target.V.matrix(embed(g))).abs().max() < 1e-12
+    assert (V == source.V) == ((source, target) in REAL and source.dim_V == target.dim_V)
+    X = source.lie_algebra()
+    flow = torch.linalg.matrix_exp(1e-6 * embed.algebra(X))
+    assert (flow - embed(torch.linalg.matrix_exp(1e-6 * X))).abs().max() < 1e-11
+
+
+def test_reflections_have_no_place_among_oriented_maps():
+    for source, target in [(E(2), Affine(2)), (U(2), SU(2)), (O(2), SU(2)), (O(3), GLPlus(3))]:
+        with pytest.raises(ValueError, match="no standard embedding"):
+            embedding(source, target)

@@ -8,7 +8,28 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from grids import FINITE, GROUPS, LIE, distance, exp, seeded, tensors
-from intertwine.groups import SE, SL, SO, A, Cyclic, Dihedral, E, GLPlus, Group, Lorentz, O, S, Sp, Trivial
+from intertwine.groups import (
+    GL,
+    SE,
+    SL,
+    SO,
+    SU,
+    A,
+    Affine,
+    Cyclic,
+    Dihedral,
+    E,
+    GLPlus,
+    Group,
+    Lorentz,
+    O,
+    Power,
+    S,
+    Sp,
+    Trivial,
+    U,
+    Wreath,
+)
 
 every = pytest.mark.parametrize("group", GROUPS, ids=str)
 finite = pytest.mark.parametrize("group", FINITE, ids=str)
@@ -73,6 +94,7 @@ def test_lie_algebras_are_independent_and_finite_groups_have_none(group):
 DIMENSIONS = {
     **{SO(3): 3, O(4): 6, Sp(4): 10, SL(3): 8, GLPlus(3): 9, Lorentz(1, 3): 6, E(3): 6, SE(2): 3},
     **{S(3) * SO(3): 3, O(2) * Sp(2): 4, SO(1): 0, O(1): 0, SL(1): 0, GLPlus(1): 1, E(1): 1},
+    **{U(1): 1, U(3): 9, SU(1): 0, SU(3): 8, GL(2): 4, Affine(2): 6, Power(O(2), 3): 3, Wreath(SO(3), 2): 6},
 }
 
 
@@ -132,6 +154,7 @@ ORDERS = {
     **{S(1): 1, S(5): 120, A(1): 1, A(2): 1, A(3): 3, A(5): 60, Cyclic(7): 7, Dihedral(1): 2, Dihedral(2): 4},
     **{Dihedral(9): 18, Trivial(4): 1, O(1): 2, SO(1): 1, SL(1): 1, S(3) * Dihedral(4): 48, O(1) * O(1) * S(2): 8},
     **{O(2): None, E(1): None, SE(1): None, GLPlus(1): None, S(3) * SO(3): None},
+    **{Wreath(S(3), 2): 72, Wreath(Cyclic(2), 3): 48, Power(S(3), 3): 216, Wreath(O(2), 2): None, SU(1): 1, U(1): None},
 }
 
 
@@ -142,7 +165,21 @@ def test_orders(group, order):
 
 
 ABELIAN = {S(2), A(3), Cyclic(6), Dihedral(2), Trivial(), SO(2), O(1), SE(1), GLPlus(1), SL(1), Lorentz(1, 1, "proper")}
-NOT_ABELIAN = {S(3), A(4), Dihedral(3), O(2), SO(3), Sp(2), SL(2), GLPlus(2), E(1), SE(2), Lorentz(1, 1), S(2) * O(2)}
+ABELIAN |= {U(1), SU(1), GL(1), Wreath(SO(2), 1), Wreath(Trivial(), 2), Power(SO(2), 2)}
+NOT_ABELIAN = {U(2), SU(2), GL(2), Affine(1), Wreath(Cyclic(2), 2), Wreath(SO(2), 2), Power(O(2), 2)} | {
+    S(3),
+    A(4),
+    Dihedral(3),
+    O(2),
+    SO(3),
+    Sp(2),
+    SL(2),
+    GLPlus(2),
+    E(1),
+    SE(2),
+    Lorentz(1, 1),
+    S(2) * O(2),
+}
 
 
 @pytest.mark.parametrize("group", sorted(ABELIAN | NOT_ABELIAN, key=str), ids=str)
@@ -159,6 +196,8 @@ def test_abelian_groups_commute_and_the_others_do_not(group):
     [
         *[(S(3), True, False), (A(2), True, True), (SO(3), True, True), (O(3), True, False), (SO(1), True, True)],
         *[(Sp(2), False, True), (E(2), False, False), (SE(2), False, True), (Lorentz(1, 3), False, False)],
+        *[(U(2), True, True), (SU(3), True, True), (GL(2), False, False), (Affine(2), False, True)],
+        *[(Wreath(SO(2), 2), True, False), (Wreath(SO(2), 1), True, True), (Wreath(Sp(2), 2), False, False)],
         *[(Lorentz(1, 3, "restricted"), False, True), (SO(2) * Sp(2), False, True), (S(2) * SO(2), True, False)],
     ],
     ids=str,
@@ -264,7 +303,7 @@ def test_groups_are_equal_when_they_print_the_same():
         S(3).n = 4
 
 
-@pytest.mark.parametrize("kind", [S, A, Cyclic, Dihedral, O, SO, Sp, SL, GLPlus, E, SE, Trivial])
+@pytest.mark.parametrize("kind", [S, A, Cyclic, Dihedral, O, SO, Sp, SL, GL, GLPlus, E, SE, Affine, U, SU, Trivial])
 @pytest.mark.parametrize("n", [0, -1, 2.0, "3", True])
 def test_sizes_must_be_positive_integers(kind, n):
     with pytest.raises(ValueError, match="n must be an integer of at least 1") as error:

@@ -10,11 +10,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from .finite import ListedImages, PermutingGroup, Trivial
+from .generated import MatrixGroup
 from .group import Element, Group
 from .matrix import SO, LinearGroup, O
-from .noncompact import Lorentz
+from .noncompact import Lorentz, Sp
 from .polygon import Cyclic, Dihedral
 from .product import DirectProduct, parts
+from .unitary import U, complex_form, real_form
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +58,8 @@ class Embedding:
         """Whether V of the target, restricted, is V of the source: the standard embedding on the same space."""
         products = isinstance(self.source, DirectProduct) or isinstance(self.target, DirectProduct)
         turns = isinstance(self.source, Cyclic | Dihedral) and isinstance(self.target, LinearGroup)  # V are the corners
-        return not (self.name or products or turns) and self.source.dim_V == self.target.dim_V
+        moves = isinstance(self.source, U) and isinstance(self.target, Sp)  # real parts first, or pair by pair
+        return not (self.name or products or turns or moves) and self.source.dim_V == self.target.dim_V
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Embedding) and str(self) == str(other)
@@ -73,7 +76,8 @@ def embedding(source: Group, target: Group, function: Callable[[Element], Elemen
 
     Standard are: permutations of n points among those of more (the rest stay); rotations of an n-gon among those of a
     kn-gon, and in the plane, SO(2) or O(2); matrix and permutation groups, and products of them, on the first
-    coordinates of a larger space (in Lorentz(p, q): O and SO on the last q); a member of a product; the same group.
+    coordinates of a larger space (in Lorentz(p, q): O and SO on the last q; in U(n) the first complex coordinates, O
+    and SO by real matrices); U(n) and SU(n) in Sp(2n), pair by pair; a member of a product; the same group.
     Raises ValueError where none is standard, or where `function` is no homomorphism.
     """
     if isinstance(function, Embedding) and (function.source, function.target) == (source, target):
@@ -171,7 +175,9 @@ def _rule(source: Group, target: Group) -> Callable[[Element], Element] | None:
         return (lambda h: _plane(source, h)) if turns else None
     if isinstance(target, ListedImages) and source.is_permutation:
         return _into_permutations(source, target)
-    if isinstance(target, LinearGroup):
+    if isinstance(target, U) or (isinstance(target, Sp) and isinstance(source, U)):
+        return _into_unitary(source, target)
+    if isinstance(target, LinearGroup) and not isinstance(target, MatrixGroup):  # whose members cannot be recognised
         return _into_matrices(source, target)
     return None
 
@@ -223,6 +229,32 @@ def _into_permutations(source: Group, target: ListedImages) -> Callable[[Element
         return torch.cat([*images, rest.expand(*images[0].shape[:-1], -1)], -1)
 
     return function if target.contains(function(source.generators())) else None
+
+
+def _into_unitary(source: Group, target: U | Sp) -> Callable[[Tensor], Tensor] | None:
+    """Complex matrices on the first coordinates of C^n; a real one is complex without imaginary part."""
+    n = target.dim_V // 2
+    if not isinstance(source, U | O) or source.n > n:
+        return None
+
+    def function(h: Tensor) -> Tensor:
+        small = complex_form(h) if isinstance(source, U) else torch.complex(h, torch.zeros_like(h))
+        u = torch.eye(n, dtype=small.dtype, device=h.device).repeat(*h.shape[:-2], 1, 1)
+        u[..., : source.n, : source.n] = small
+        g = real_form(u)
+        if isinstance(target, U):
+            return g
+        return (
+            g.unflatten(-1, (2, n))
+            .unflatten(-3, (2, n))
+            .transpose(-1, -2)
+            .transpose(-3, -4)
+            .flatten(-2)
+            .flatten(-3, -2)
+        )
+
+    samples = source.sample(4, generator=torch.Generator().manual_seed(0))
+    return function if target.contains(function(samples)) and target.contains(function(source.generators())) else None
 
 
 def _into_matrices(source: Group, target: LinearGroup) -> Callable[[Element], Tensor] | None:

@@ -218,10 +218,10 @@ class E(LinearGroup):
 
     def lie_algebra(self) -> Tensor:
         """Rotations, then translations."""
-        n = self.n
-        algebra = torch.zeros(n * (n - 1) // 2 + n, n + 1, n + 1, dtype=torch.float64)
-        algebra[: n * (n - 1) // 2, :n, :n] = antisymmetric(n)
-        algebra[n * (n - 1) // 2 :, :n, n] = torch.eye(n, dtype=torch.float64)
+        n, linear = self.n, self.linear.lie_algebra()
+        algebra = torch.zeros(len(linear) + n, n + 1, n + 1, dtype=torch.float64)
+        algebra[: len(linear), :n, :n] = linear
+        algebra[len(linear) :, :n, n] = torch.eye(n, dtype=torch.float64)
         return algebra
 
     def inverse(self, g: Tensor) -> Tensor:

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from .group import positive
-from .matrix import LinearGroup, antisymmetric, haar_special_orthogonal, preserves, stack, unit
+from .matrix import LinearGroup, antisymmetric, haar_orthogonal, haar_special_orthogonal, preserves, stack, unit
+from .unitary import haar_unitary
 
 
 class _NonCompact(LinearGroup):
@@ -54,11 +55,7 @@ class Sp(_NonCompact):
 
     def sample(self, k, *, generator, dtype=torch.float64, device="cpu", scale: float = 0.3) -> Tensor:
         """exp(symmetric part of size `scale`) times a Haar element of the compact U(n/2); not Haar."""
-        m = self.n // 2
-        real, imaginary = torch.randn(2, k, m, m, generator=generator, dtype=torch.float64, device=generator.device)
-        q, r = torch.linalg.qr(torch.complex(real, imaginary))
-        phase = r.diagonal(dim1=-2, dim2=-1)
-        u = q * (phase / phase.abs())[..., None, :]
+        u = haar_unitary(k, self.n // 2, generator)
         compact = torch.stack(
             [torch.stack([u.real, u.imag], -1), torch.stack([-u.imag, u.real], -1)], -2
         )  # [k, m, m, 2, 2]
@@ -100,6 +97,26 @@ class GLPlus(_NonCompact):
 
     def _inside(self, g: Tensor, tol: float) -> Tensor:
         return torch.linalg.det(g) > 0
+
+
+class GL(GLPlus):
+    """Invertible linear maps of R^n. Elements: matrices [..., n, n]."""
+
+    def __str__(self) -> str:
+        return f"GL({self.n})"
+
+    def generators(self) -> Tensor:
+        """The reflection diag(-1, 1, ..., 1)."""
+        reflection = torch.eye(self.n, dtype=torch.float64)
+        reflection[0, 0] = -1
+        return reflection[None]
+
+    def sample(self, k, *, generator, dtype=torch.float64, device="cpu", scale: float = 0.3) -> Tensor:
+        """exp(symmetric part of size `scale`) times a Haar orthogonal matrix; not Haar."""
+        return (self._boost(k, scale, generator) @ haar_orthogonal(k, self.n, generator)).to(device, dtype)
+
+    def _inside(self, g: Tensor, tol: float) -> Tensor:
+        return torch.linalg.det(g) != 0
 
 
 class SL(GLPlus):

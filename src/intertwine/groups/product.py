@@ -105,6 +105,14 @@ class DirectProduct(Group):
         """The Kronecker product of the factors' matrices."""
         return functools.reduce(_kronecker, [group.matrix(part, dtype) for group, part in zip(self.factors, g)])
 
+    def permutation(self, g: Element) -> Tensor:
+        """The image of each coordinate of V, int64 [..., n], the first member's index slowest."""
+        image = torch.zeros((), dtype=torch.int64, device=self.device_of(g))
+        for group, part in zip(self.factors, g):
+            own = group.permutation(part)
+            image = (image[..., None] * group.dim_V + own[..., None, :]).flatten(-2) if image.ndim else own
+        return image
+
     def algebra_matrix(self, X: Element) -> Tensor:
         """The sum over members of 1 x ... x X_i x ... x 1, Kronecker products."""
         total = torch.zeros((), dtype=torch.float64)

@@ -10,7 +10,7 @@ What `str` prints parses back, unless a representation was restricted or induced
              | 'Ind' '(' group ',' sum ')' | 'Res' '(' group ',' sum ')'
     group   := member ('*' member)*
     member  := NAME '(' (argument (',' argument)*)? ')' | '(' group ')'
-    argument:= INT | 'TEXT' | "TEXT"
+    argument:= INT | 'TEXT' | "TEXT" | member                 a group, in Power(O(3), 2) and Wreath(O(3), 2)
 
 INT alone counts trivial representations. NAME is what the group knows: V, regular, adjoint, det, irrep(...). IRREPS is
 `8x0e`, `1o` or `4x1`, handed to a function.
@@ -21,12 +21,35 @@ from collections.abc import Callable
 from inspect import Signature, signature
 from typing import NamedTuple, NoReturn
 
-from ..groups import SE, SL, SO, A, Cyclic, Dihedral, DirectProduct, E, GLPlus, Group, Lorentz, O, S, Sp, Trivial
+from ..groups import (
+    GL,
+    SE,
+    SL,
+    SO,
+    SU,
+    A,
+    Affine,
+    Cyclic,
+    Dihedral,
+    DirectProduct,
+    E,
+    GLPlus,
+    Group,
+    Lorentz,
+    O,
+    Power,
+    S,
+    Sp,
+    Trivial,
+    U,
+    Wreath,
+)
 from ..groups.product import parts
 from .external import pull
 from .rep import Rep
 
-GROUPS = (A, Cyclic, Dihedral, E, GLPlus, Lorentz, O, S, SE, SL, SO, Sp, Trivial)
+GROUPS = (A, Affine, Cyclic, Dihedral, E, GL, GLPlus, Lorentz, O, S, SE, SL, SO, SU, Sp, Trivial, U)
+OF_GROUPS = (Power, Wreath)
 
 TOKENS = r"""
     (?P<space>\s+)
@@ -155,7 +178,7 @@ class _Parser:
             self.expect(")")
             return group
         name = self.take() if self.next.kind == "name" else self.unexpected("the name of a group")
-        known = {kind.__name__: kind for kind in GROUPS}
+        known = {kind.__name__: kind for kind in (*GROUPS, *OF_GROUPS)}
         if name.text not in known:
             self.fail(name.position, f"there is no group {name.text!r}; known: {', '.join(sorted(known))}")
         self.expect("(")
@@ -163,6 +186,9 @@ class _Parser:
         while not self.accept(")"):
             if arguments and not self.accept(","):
                 self.unexpected("',' or ')'")
+            if known[name.text] in OF_GROUPS and not arguments:
+                arguments.append(self.group())
+                continue
             if self.next.kind not in ("int", "text"):
                 self.unexpected("a number" if arguments else "a number or ')'")
             token = self.take()
