@@ -88,7 +88,7 @@ class S2Grid:
     def from_grid(
         self, f: Float[Tensor, "*batch points channels"], lmax: int
     ) -> Float[Tensor, "*batch (lmax+1)**2 channels"]:
-        """Coefficients ∫ f Y_lm by the weighted sum, degrees 0..lmax. Raises ValueError for another number of points."""
+        """Coefficients ∫ f Y_lm by the weighted sum, degrees 0..lmax. Raises ValueError for another grid."""
         check_degree("S2Grid.from_grid", lmax)
         if f.ndim < 2 or f.shape[-2] != len(self):
             raise ValueError(
