@@ -12,4 +12,5 @@ from .plot import plot_basis as plot_basis
 from .solver import Basis as Basis
 from .solver import SolverError as SolverError
 from .solver import solve as solve
+from .span import Span as Span
 from .text import describe as describe
