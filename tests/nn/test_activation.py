@@ -10,7 +10,8 @@ from torch.testing import assert_close
 from intertwine import nn
 from intertwine.audit import assert_equivariant
 from intertwine.groups import O, S
-from intertwine.nn.activation import invariants, is_invariant, is_scalar, parity_of
+from intertwine.nn.activation import is_invariant, is_scalar
+from intertwine.nn.pointwise import invariants
 from intertwine.so3 import Irreps
 
 
@@ -52,11 +53,6 @@ def test_functions_without_a_constant_are_refused():
         nn.second_moment_constant(torch.zeros_like)
     with pytest.raises(ValueError, match="log has second moment nan"):
         nn.second_moment_constant(torch.log)
-
-
-def test_parity_is_told_from_values():
-    assert [parity_of(f) for f in (torch.tanh, torch.sin, torch.abs, torch.cos, torch.square)] == [-1, -1, 1, 1, 1]
-    assert [parity_of(f) for f in (F.silu, F.relu, torch.sigmoid, lambda z: z + 1e-3)] == [None] * 4
 
 
 def test_kinds_of_terms():

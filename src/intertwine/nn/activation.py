@@ -1,7 +1,7 @@
 """Nonlinearities that commute with a group: on scalars entry by entry, on everything else through lengths."""
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -9,9 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..reps import Product, Rep
-from ..so3 import Irrep, Irreps
-
-Function = Callable[[Tensor], Tensor]
+from .law import Function, Law, name_of, works_in_place
+from .pointwise import admissible
 
 
 def second_moment_constant(fn: Function) -> float:
@@ -28,19 +27,10 @@ def second_moment_constant(fn: Function) -> float:
     with torch.no_grad():
         moment = (density * fn(z).double().square()).sum().item()
     if not moment > 0 or not math.isfinite(moment):
-        raise ValueError(f"second_moment_constant: {_name(fn)} has second moment {moment} under a normal distribution")
+        raise ValueError(
+            f"second_moment_constant: {name_of(fn)} has second moment {moment} under a normal distribution"
+        )
     return moment**-0.5
-
-
-def parity_of(fn: Function) -> int | None:
-    """1 for an even function, -1 for an odd one, None for neither, told from its values on [-8, 8]."""
-    z = torch.linspace(0.01, 8, 257, dtype=torch.float64)
-    with torch.no_grad():
-        plus, minus = fn(z), fn(-z)
-    scale = 1e-9 * (1 + plus.abs())
-    if bool(((plus - minus).abs() < scale).all()):
-        return 1
-    return -1 if bool(((plus + minus).abs() < scale).all()) else None
 
 
 def is_invariant(W: Product) -> bool:
@@ -53,15 +43,34 @@ def is_scalar(W: Product) -> bool:
     return W.dim == 1 and all(factor.is_signed_permutation for factor in W.factors)
 
 
-def invariants(rep: Rep, channels: int) -> Rep:
-    """Channels that no element of the group of `rep` changes, written in the notation of `rep`."""
-    if isinstance(rep, Irreps):
-        return Irreps([(channels, Irrep(0, 1 if str(rep.group) == "O(3)" else None))])
-    return channels * rep.group.trivial
+class Activation(nn.Module):
+    """fn of every entry, after a proof that it commutes with the group: `nn.admissible` says when, and raises if not.
 
+    fn: any function of single entries, or a module with parameters. law: what to take for granted about fn instead of
+    telling it from values (`nn.law`). allow_type_change: also functions whose output transforms in another way, such
+    as |x| of entries that change sign; `rep_out` is what it gives.
+    Raises ValueError naming the function, its law, the term, its group, the reason and what to use instead.
+    Source: arXiv:2401.09235.
+    """
 
-def _name(fn: Function) -> str:
-    return getattr(fn, "__name__", type(fn).__name__)
+    def __init__(self, rep: Rep, fn: Function, *, law: Law | None = None, allow_type_change: bool = False):
+        super().__init__()
+        verdict = admissible(rep, fn, law=law, allow_type_change=allow_type_change)
+        if not verdict.ok:
+            raise ValueError(f"Activation: {verdict.reason}")
+        self.rep_in, self.rep_out = rep, verdict.rep_out
+        self.fn = fn
+        self.copies = works_in_place(fn)  # the caller's x may be a view of something that is needed
+
+    def extra_repr(self) -> str:
+        """Representation and function."""
+        change = "" if self.rep_in == self.rep_out else f" -> {self.rep_out}"
+        return f"{self.rep_in}{change}, {name_of(self.fn)}"
+
+    def forward(self, x: Float[Tensor, "*batch dim_in"]) -> Float[Tensor, "*batch dim_out"]:
+        """fn(x); x itself is never overwritten. Raises ValueError on a wrong trailing dimension."""
+        self.rep_in.check(x)
+        return self.fn(x.clone() if self.copies else x)
 
 
 class ScalarActivation(nn.Module):
@@ -88,7 +97,7 @@ class ScalarActivation(nn.Module):
 
     def extra_repr(self) -> str:
         """Terms and functions."""
-        return f"{self.rep_in} -> {self.rep_out}, " + ", ".join("-" if f is None else _name(f) for f in self.acts)
+        return f"{self.rep_in} -> {self.rep_out}, " + ", ".join("-" if f is None else name_of(f) for f in self.acts)
 
     def forward(self, x: Float[Tensor, "*batch dim_in"]) -> Float[Tensor, "*batch dim_out"]:
         """The function of each scalar. Raises ValueError on a wrong trailing dimension."""
@@ -102,14 +111,14 @@ def _after(W: Product, fn: Function | None, rep: Rep) -> Product:
     if fn is None or is_invariant(W):
         return W
     if not is_scalar(W):
-        raise ValueError(f"ScalarActivation: {_name(fn)} acts on entries, but {W} in {rep} is no scalar; use a Gate")
-    parity = parity_of(fn)
-    if parity is None:
+        raise ValueError(f"ScalarActivation: {name_of(fn)} acts on entries, but {W} in {rep} is no scalar; use a Gate")
+    verdict = admissible(rep._with(rep.group, [(W, 1)]), fn, allow_type_change=True)
+    if not verdict.ok:
         raise ValueError(
-            f"ScalarActivation: {_name(fn)} is neither even nor odd, but {W} in {rep} changes sign under the group; "
+            f"ScalarActivation: {name_of(fn)} is neither even nor odd, but {W} in {rep} changes sign under the group; "
             "give an odd function (tanh) or an even one (abs) for this term"
         )
-    return W if parity == -1 else invariants(rep, 1).terms[0][0]
+    return verdict.rep_out.terms[0][0]
 
 
 class NormActivation(nn.Module):
@@ -130,7 +139,7 @@ class NormActivation(nn.Module):
 
     def extra_repr(self) -> str:
         """Representation and function."""
-        return f"{self.rep_in}, {_name(self.fn)}"
+        return f"{self.rep_in}, {name_of(self.fn)}"
 
     def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
         """Each vector keeps its direction."""

@@ -7,7 +7,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..reps import Rep
-from .activation import Function, ScalarActivation, invariants, second_moment_constant
+from .activation import ScalarActivation, second_moment_constant
+from .law import Function
+from .pointwise import invariants
 
 
 def gate_rep(scalars: Rep, gated: Rep) -> Rep:

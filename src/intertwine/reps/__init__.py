@@ -9,12 +9,14 @@ from .data_actions import Points as Points
 from .data_actions import Rows as Rows
 from .data_actions import Tensors as Tensors
 from .data_actions import Vectors as Vectors
+from .entrywise import Entrywise as Entrywise
 from .external import outer as outer
 from .external import pull as pull
 from .factor import Factor as Factor
 from .finite_irreps import irrep_labels as irrep_labels
 from .induced import Induced as Induced
 from .irrep import Irrep as Irrep
+from .irrep import known_irreps as known_irreps
 from .parse import parse_group as parse_group
 from .parse import parse_rep as parse_rep
 from .product import Product as Product
