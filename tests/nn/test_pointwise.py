@@ -62,9 +62,7 @@ def rep_of(factor):
 SCALED = rep_of(Images("scaled", ((0.0, 2.0), (0.5, 0.0))))
 THIRDS = rep_of(Images("thirds", ((0.0, 3.0), (1 / 3, 0.0))))
 SUMS = rep_of(Images("sums", ((1.5, -0.5), (2.5, -1.5))))  # rows sum to one, entries mix
-quotient = O(1).trivial.induce(
-    D4, embed=lambda h: torch.stack([(h[..., 0, 0] < 0).long(), 0 * h[..., 0, 0].long()], -1)
-)
+quotient = Dihedral(1).trivial.induce(D4)
 signs = Cyclic(2).irrep(1).induce(Cyclic(4))
 
 REPS = {

@@ -1,4 +1,4 @@
-"""How a function of one number scales, f(λx) = λ f(x) for which λ, told from its values: all that symmetry asks of it."""
+"""How a function of one number scales, f(λx) = λ f(x) for which λ, told from its values: all that symmetry asks."""
 
 import copy
 import math

@@ -1,4 +1,4 @@
-"""What a function of single entries makes of a representation: f(λx) = χ(λ) f(x) turns each matrix entry λ into χ(λ)."""
+"""What a function of single entries makes of a factor: f(λx) = χ(λ) f(x) turns each matrix entry λ into χ(λ)."""
 
 from dataclasses import dataclass
 
