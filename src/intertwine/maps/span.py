@@ -175,7 +175,7 @@ class Span:
         """gw = π_!(s^*x · t^*gy), summed over the batch: the gradient in w of sum(gy * apply(x, w))."""
         x, gy = x.reshape(-1, *x.shape[-2:]), gy.reshape(-1, *gy.shape[-2:])
         cells = min(self._cells, key=lambda cells: cells.cost(1, x.shape[-1], gy.shape[-1]))
-        return cells.weight_gradient(x, gy, tensors(cells.arrays, x.dtype, x.device))
+        return cells.weight_gradient(x, gy)
 
     def compose(self, first: "Span") -> "Span":
         """This span after another, as one: the edges are the pairs that meet (the fibre product).
