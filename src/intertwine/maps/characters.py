@@ -11,6 +11,7 @@ from ..groups.finite import parity
 from ..groups.group import Element
 from ..reps import Factor
 from ..reps.pullback import Pulled
+from .diagrams.tableaux import shapes
 from .torus import weyl_integral
 
 MOST_LISTED = 20_000  # groups without a formula for their classes are listed up to this order
@@ -70,19 +71,11 @@ def weighted_elements(group: Group) -> tuple[Element, np.ndarray] | None:
         mirrored = group.compose(group.compose(swap, g), swap)
         return torch.cat([g, mirrored]), np.concatenate([sizes, sizes])
     if isinstance(group, S):
-        types = list(_partitions(group.n, group.n))
+        types = list(shapes(group.n, group.n))
         return torch.stack([_with_cycles(cycles) for cycles in types]), np.array([_share(cycles) for cycles in types])
     if group.order > MOST_LISTED:
         return None
     return group.elements(), np.full(group.order, 1 / group.order)
-
-
-def _partitions(n: int, largest: int):
-    if n == 0:
-        yield ()
-    for first in range(min(n, largest), 0, -1):
-        for rest in _partitions(n - first, first):
-            yield (first, *rest)
 
 
 def _with_cycles(lengths: tuple[int, ...]) -> torch.Tensor:

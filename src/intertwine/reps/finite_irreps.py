@@ -3,7 +3,10 @@
 Labels and signs are those of arXiv:1911.08251. Angle of r in Cyclic(n), Dihedral(n): 2 pi / n; F = diag(1, -1).
 """
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib import import_module
+from itertools import chain, count
 from typing import ClassVar
 
 import torch
@@ -146,3 +149,27 @@ def _orthogonal_irrep(group: O, *label: int) -> Rep:
     if group.n != 2:
         raise ValueError(f"{group}: irreps have labels for n = 2 here; those of O(3) and SO(3) are so3.Irreps")
     return Rep(group, [(Product((PlanarIrrep(group, label),)), 1)])
+
+
+@Group.defines("_irreps")
+def _none(group: Group) -> None:
+    return None
+
+
+@Cyclic.defines("_irreps")
+@Dihedral.defines("_irreps")
+def _listed(group: Cyclic | Dihedral) -> Iterator[Irrep]:
+    return (PlanarIrrep(group, label) for label in irrep_labels(group))
+
+
+@O.defines("_irreps")
+def _without_end(group: O) -> Iterator[Irrep] | None:
+    if group.n == 3:
+        # those of space are defined to the right of this package, and labels may not depend on what is imported
+        import_module("intertwine.so3")
+        return group.named("_spatial_irreps")
+    if group.n != 2:
+        return None
+    rotations = [(0,)] if group == SO(2) else [(0, 0), (1, 0)]
+    turning = ((k,) if group == SO(2) else (1, k) for k in count(1))
+    return (PlanarIrrep(group, label) for label in chain(rotations, turning))

@@ -1,8 +1,9 @@
 """Irreducible representations of O(3) and SO(3) by name: `Irreps("8x0e + 4x1o")` is a Rep with the usual notation."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import count
 from typing import ClassVar
 
 import numpy as np
@@ -105,6 +106,12 @@ class Irrep(IrrepFactor):
 
     def __lt__(self, other: "Irrep") -> bool:
         return self._order < other._order
+
+
+@O.defines("_spatial_irreps")
+def _by_degree(group: O) -> Iterator[Irrep]:
+    parities = (None,) if group == SO(3) else (1, -1)
+    return (Irrep(l, p) for l in count() for p in parities)
 
 
 def one_group(irreps: Iterable[Irrep]) -> Group:
