@@ -24,3 +24,4 @@ from .radial import Gaussian as Gaussian
 from .radial import PolynomialEnvelope as PolynomialEnvelope
 from .radial import SmoothBump as SmoothBump
 from .span import SpanLinear as SpanLinear
+from .tensor_function import EquivariantFunction as EquivariantFunction

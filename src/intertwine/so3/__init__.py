@@ -19,6 +19,7 @@ from .rotations import random_rotation as random_rotation
 from .so2_conv import SO2Convolution as SO2Convolution
 from .so2_conv import SO2EdgeConv as SO2EdgeConv
 from .so2_conv import so2_weights_from_cg as so2_weights_from_cg
+from .spherical import Spherical as Spherical
 from .tensor_product import EdgeConv as EdgeConv
 from .tensor_product import TensorProduct as TensorProduct
 from .wigner import clebsch_gordan as clebsch_gordan
