@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..groups import Lorentz
 from .between import between
-from .diagrams.category import Diagram
+from .diagrams.category import STARRED, Diagram
 from .diagrams.composition import compose
 from .diagrams.functor import functor
 from .diagrams.jellyfish import normal_form
@@ -78,7 +78,8 @@ def structure_constants(outer: Kernel, inner: Kernel, whole: Kernel) -> Table:
 def _as_diagrams(kernel: Kernel, like: Kernel) -> DiagramKernel | None:
     """The kernel where its basis maps are diagrams; a map between invariants is one."""
     if isinstance(kernel, DiagramKernel):
-        return None if kernel.flipped or kernel.mix is not None else kernel
+        apart = any(d.kind in STARRED for d in kernel.diagrams)  # these kinds are multiplied as matrices
+        return None if kernel.flipped or kernel.mix is not None or apart else kernel
     if kernel.N == kernel.dim_in == kernel.dim_out == 1 and isinstance(like, DiagramKernel):
         return DiagramKernel.scalars(like.group)
     return None

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from ..groups import SL, SO, GLPlus, Group, Lorentz, O, Sp
+from ..groups import SL, SO, SU, GLPlus, Group, Lorentz, O, Sp, U
 from ..reps import Factor
 from ..reps.factor import Adjoint, Defining, Determinant, Dual
 
@@ -37,6 +37,12 @@ def components(group: Group) -> list[Component] | None:
         if isinstance(group, SL):
             units = units[:-1] - units[-1:]
         return [Component(None, [(unit, 1) for unit in units])]
+    if isinstance(group, U):
+        J = group.complex_structure()
+        phases = torch.stack([J * _mask(n, (i,), (i + group.n,)) for i in range(group.n)])
+        if isinstance(group, SU):
+            phases = phases[:-1] - phases[-1:]
+        return [Component(None, [(X, -1j) for X in phases])]
     if isinstance(group, Sp):
         pairs = torch.diag_embed(torch.tensor([1.0, -1.0], dtype=torch.float64).repeat(n // 2)).reshape(n, n)
         chosen = [pairs * _mask(n, (2 * i, 2 * i + 1)) for i in range(n // 2)]
@@ -53,9 +59,11 @@ def components(group: Group) -> list[Component] | None:
     return found
 
 
-def _mask(n: int, axes: tuple[int, ...]) -> torch.Tensor:
+def _mask(n: int, axes: tuple[int, ...], others: tuple[int, ...] | None = None) -> torch.Tensor:
+    """1 at (axis, other) and (other, axis); without others, at the diagonal of each axis."""
     mask = torch.zeros(n, n, dtype=torch.float64)
-    mask[list(axes), list(axes)] = 1
+    others = axes if others is None else others
+    mask[list(axes), list(others)] = mask[list(others), list(axes)] = 1
     return mask
 
 

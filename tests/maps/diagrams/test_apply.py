@@ -13,11 +13,12 @@ from torch.utils._pytree import tree_leaves
 from conftest import TOL
 from intertwine import maps, nn
 from intertwine.audit import assert_equivariant
-from intertwine.groups import SO, A, GLPlus, Lorentz, O, S, Sp
+from intertwine.groups import GL, SL, SO, A, GLPlus, Lorentz, O, S, Sp, U
 from intertwine.maps.diagrams import DiagramKernel, apply_one, identity
 
 GROUPS = [S(1), S(2), S(3), S(4), S(5), A(2), A(3), A(4), A(5), O(1), O(2), O(3), O(5), SO(1), SO(2), SO(3), SO(4)]
 GROUPS += [Sp(2), Sp(4), Lorentz(1, 2), Lorentz(1, 3, "restricted"), Lorentz(2, 1, "proper")]
+GROUPS += [GL(2), SL(1), SL(2), SL(3), U(1), U(2)]
 float64 = torch.float64
 
 
@@ -47,7 +48,9 @@ def test_equals_the_dense_matrix(group, generator):
             assert torch.allclose(a, b, rtol=1e-10, atol=1e-11 * scale), (k, l)
 
 
-@pytest.mark.parametrize("group", [S(3), A(3), O(3), SO(3), Sp(4), Lorentz(1, 2, "restricted"), GLPlus(2)], ids=str)
+@pytest.mark.parametrize(
+    "group", [S(3), A(3), O(3), SO(3), Sp(4), Lorentz(1, 2, "restricted"), GLPlus(2), SL(2)], ids=str
+)
 def test_mixed_terms_are_one_layer(group, generator):
     """Terms of several orders, repeated, dual and with det: one plan, equal to the matrix."""
     V = group.V
@@ -82,7 +85,7 @@ def test_one_diagram_takes_tensors_of_its_order():
         apply_one(identity(2), S(3), torch.zeros(1, 8, 1))
 
 
-@pytest.mark.parametrize("group", [S(4), A(4), O(3), SO(3), Sp(4), Lorentz(1, 3)], ids=str)
+@pytest.mark.parametrize("group", [S(4), A(4), O(3), SO(3), Sp(4), Lorentz(1, 3), GL(2), SL(2), SL(3), U(2)], ids=str)
 def test_layer_is_equivariant(group, generator):
     V = group.V
     rep = 2 * V**2 + 3 * V + 2 * group.trivial
@@ -135,7 +138,7 @@ FORWARD_MODE = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecat
 
 
 @FORWARD_MODE
-@pytest.mark.parametrize("group", [S(2), A(3), SO(3), Sp(2)], ids=str)
+@pytest.mark.parametrize("group", [S(2), A(3), SO(3), Sp(2), SL(3), U(1)], ids=str)
 def test_derivatives_of_first_and_second_order(group, generator):
     V = group.V
     space = maps.between(V**2 + 2 * V + group.trivial, 2 * V + V**2)

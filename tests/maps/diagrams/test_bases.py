@@ -9,12 +9,14 @@ import pytest
 import torch
 
 from intertwine import maps
-from intertwine.groups import SL, SO, A, GLPlus, Lorentz, O, S, Sp
+from intertwine.groups import GL, SL, SO, A, GLPlus, Lorentz, O, S, Sp, U
 from intertwine.maps import solver
 from intertwine.maps.characters import count_invariants
 from intertwine.maps.diagrams import (
     FormalSum,
     brauer,
+    decorated,
+    determinants,
     free_vertex,
     functor,
     jellyfish,
@@ -58,6 +60,10 @@ TABLE = {
     Lorentz(1, 3, "orthochronous"): (1, 0, 1, 0, 3),
     Lorentz(1, 3, "proper"): (1, 0, 1, 0, 4),
     Lorentz(1, 3, "restricted"): (1, 0, 1, 0, 4),
+    U(1): (1, 0, 2, 0, 6, 0, 20),
+    U(2): (1, 0, 2, 0, 12, 0, 100),
+    U(3): (1, 0, 2, 0, 12, 0, 120),
+    SL(1): (1,) * 5,
 }
 
 
@@ -77,11 +83,12 @@ def test_dimensions_equal_the_count_of_characters(group):
         assert count_invariants(group, group.V.terms[0][0].factors * m) == expected
 
 
+@pytest.mark.parametrize("kind", [GL, GLPlus])
 @pytest.mark.parametrize(("n", "expected"), [(1, (1, 1, 1, 1, 1)), (2, (1, 2, 5, 14, 42)), (3, (1, 2, 6, 23, 103))])
-def test_general_linear_dimensions(n, expected):
-    V = GLPlus(n).V
+def test_general_linear_dimensions(kind, n, expected):
+    V = kind(n).V
     for k, dim in enumerate(expected, 1):
-        assert brauer.dimension(GLPlus(n), k, k) == dim
+        assert brauer.dimension(kind(n), k, k) == dim
         assert maps.dimension(V**k, V**k) == dim
         if dim < 50:
             assert maps.between(V**k, V**k).dim == maps.between((V * V.dual) ** k, V**0).dim == dim
@@ -99,6 +106,9 @@ def test_special_linear_dimensions():
         (3, 2, 2, 2),
     ]:
         assert brauer.dimension(SL(n), l, k) == brauer.dimension(SL(n), k, l) == dim
+        V = SL(n).V
+        assert maps.dimension(V**k, V**l) == maps.between(V**k, V**l).dim == dim
+        assert count_invariants(SL(n), (V**l * V.dual**k).terms[0][0].factors) == dim
     assert brauer.dimension(SL(3), 1, 0) == 0
     assert [brauer.dimension(SL(2), 0, m) for m in range(9)] == [brauer.dimension(Sp(2), 0, m) for m in range(9)]
 
@@ -139,24 +149,24 @@ def sample_of_terms(group, orders: int):
 
 SOLVED = [S(1), S(2), S(3), S(4), A(2), A(3), A(4), O(1), O(2), O(3), SO(1), SO(2), SO(3), SO(4), Sp(2), Sp(4)]
 SOLVED += [Lorentz(1, 1), Lorentz(1, 2, "orthochronous"), Lorentz(2, 1, "proper"), Lorentz(1, 3, "restricted")]
-SOLVED += [GLPlus(1), GLPlus(2), GLPlus(3)]
+SOLVED += [GLPlus(1), GLPlus(2), GLPlus(3), GL(2), SL(1), SL(2), SL(3), SL(4), U(1), U(2), U(3)]
 
 
 @pytest.mark.parametrize("group", SOLVED, ids=str)
 def test_diagrams_span_what_the_solver_finds(group):
-    """Dimension and span, on at most 14 pairs of terms for each of the 23 groups: about 300 spaces."""
+    """Dimension and span, on at most 14 pairs of terms for each of the 31 groups: about 400 spaces."""
     terms = list(sample_of_terms(group, 3))
-    pairs = [(U, W) for U in terms for W in terms if U.dim * W.dim <= 300 and (U.factors or W.factors)]
-    for U, W in pairs[:: max(1, len(pairs) // 14)]:
-        closed, solved = kernel.kernel(group, U, W), solver.hom(group, U, W)
-        assert closed.N == solved.N == kernel.dimension(group, U, W), f"{U} -> {W}"
+    pairs = [(X, Y) for X in terms for Y in terms if X.dim * Y.dim <= 300 and (X.factors or Y.factors)]
+    for X, Y in pairs[:: max(1, len(pairs) // 14)]:
+        closed, solved = kernel.kernel(group, X, Y), solver.hom(group, X, Y)
+        assert closed.N == solved.N == kernel.dimension(group, X, Y), f"{X} -> {Y}"
         if closed.N:
             ours, theirs = (k.dense().reshape(k.N, -1) for k in (closed, solved))
             assert np.linalg.matrix_rank(ours) == closed.N
-            assert np.linalg.matrix_rank(np.vstack([ours, theirs]), tol=1e-8) == closed.N, f"{U} -> {W}"
+            assert np.linalg.matrix_rank(np.vstack([ours, theirs]), tol=1e-8) == closed.N, f"{X} -> {Y}"
 
 
-@pytest.mark.parametrize("group", [S(3), S(4), A(4), O(2), SO(3), Sp(4), Lorentz(1, 2)], ids=str)
+@pytest.mark.parametrize("group", [S(3), S(4), A(4), O(2), SO(3), Sp(4), Lorentz(1, 2), SL(3), U(1)], ids=str)
 def test_norms_by_counting(group):
     V = group.V.terms[0][0].factors
     for k, l in itertools.product(range(4), repeat=2):
@@ -347,6 +357,36 @@ def test_oriented_diagrams_join_vectors_to_covectors():
     assert len(list(oriented((False,) * 3, (False,) * 3))) == 6
 
 
+def test_determinants_of_volumes():
+    """SL(3): three vectors make a volume, a map to V makes the cross product a covector."""
+    V = SL(3).V
+    assert maps.between(V**3, V**0).blocks[0].labels == ("determinant 1'-2'-3'*",)
+    (cross,) = maps.between(V**2, V.dual).basis()
+    assert torch.equal(cross, maps.between(SO(3).V ** 2, SO(3).V).basis()[0])
+    with pytest.raises(ValueError, match="is zero"):
+        maps.between(V**2, V)
+    assert len(list(determinants((False,) * 4, (False,), 3))) == 4
+    assert len(list(determinants((False,) * 6, (), 3))) == 10  # two volumes each
+    assert list(determinants((False,) * 3, (False,) * 3, 3)) == []
+    assert maps.between(V**2, V.dual).is_one_layer
+
+
+def test_what_is_applied_as_a_matrix_says_so():
+    V = SL(3).V
+    text = maps.between(V**0, V**6).explain()
+    assert "5 maps, by determinant diagrams, 10 reduced to a basis, applied as dense matrices" in text
+    assert "each block on its own" in maps.between(U(2).V, U(2).V).explain()
+    assert "symplectic" in maps.between(SL(2).V ** 2, SL(2).V ** 2).explain()
+
+
+def test_the_complex_structure():
+    """U(n) on one index: the identity and J."""
+    one, J = maps.between(U(3).V, U(3).V).basis()
+    assert torch.equal(one, torch.eye(6).double())
+    assert torch.equal(J, U(3).complex_structure())
+    assert [len(list(decorated(0, m))) for m in range(7)] == [1, 0, 2, 0, 12, 0, 120]
+
+
 # --- exact ranks
 
 
@@ -357,6 +397,14 @@ def test_pivots_are_the_first_independent_columns():
     assert pivots(np.zeros((3, 2), dtype=np.int64)) == []
     assert exact_rank(np.array([[2**31 - 1, 1], [1, 1]])) == 2
     rng = np.random.default_rng(0)
+    wide = rng.integers(0, 2**31 - 1, (150, 90)).astype(object) @ rng.integers(0, 2, (90, 200)).astype(object)
+    wide = (wide % (2**31 - 1)).astype(np.int64)  # several panels
+    wide[:, [0, 70, 71]] = 0
+    chosen = pivots(wide)
+    assert len(chosen) == 90
+    assert not {0, 70, 71} & set(chosen)
+    assert len(pivots(wide[:, chosen])) == 90
+    assert len(pivots(wide[:, : chosen[-1]])) == 89
     big = rng.integers(-(2**30), 2**30, (20, 12)) @ rng.integers(-1, 2, (12, 40))
     assert exact_rank(big) == 12
 

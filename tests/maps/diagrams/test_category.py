@@ -6,7 +6,7 @@ import random
 import numpy as np
 import pytest
 
-from intertwine.groups import SO, A, GLPlus, Lorentz, O, S, Sp
+from intertwine.groups import SL, SO, A, GLPlus, Lorentz, O, S, Sp, U
 from intertwine.maps.diagrams import (
     Diagram,
     FormalSum,
@@ -109,6 +109,49 @@ def test_oriented_diagrams_compose_as_permutations():
     s, t = permutation((1, 2, 0), "oriented"), permutation((0, 2, 1), "oriented")
     assert (s @ t).at(2) == {permutation((1, 0, 2), "oriented"): 1}
     assert np.array_equal(functor(s, GLPlus(2)) @ functor(t, GLPlus(2)), functor(permutation((1, 0, 2)), S(2)))
+
+
+def starred(rng: random.Random, kind: str, n: int) -> Diagram:
+    """A random diagram of pairs, some of them or some blocks of n starred."""
+    stars, pairs = rng.randint(0, 2), rng.randint(0, 2)
+    size = 2 if kind == "unitary" else n
+    points = rng.sample(range(total := stars * size + 2 * pairs), total)
+    blocks = [points[size * i : size * (i + 1)] for i in range(stars)]
+    rest = points[stars * size :]
+    blocks += [rest[2 * i : 2 * i + 2] for i in range(pairs)]
+    ordered = sorted(tuple(sorted(block)) for block in blocks)
+    head = tuple(sorted(ordered.index(tuple(sorted(block))) for block in blocks[:stars]))
+    l = rng.randint(0, total)
+    return Diagram(l, total - l, tuple(ordered), kind, head)
+
+
+@pytest.mark.parametrize(
+    ("kind", "group", "n"), [("unitary", U(1), 2), ("unitary", U(2), 2), ("determinant", SL(3), 3)]
+)
+def test_starred_kinds_respect_product_and_transpose(kind, group, n):
+    rng = random.Random(kind)
+    for _ in range(60):
+        a, b = starred(rng, kind, n), starred(rng, kind, n)
+        if group.dim_V ** (a.l + a.k) > 10**4:
+            continue
+        F = functor(a, group)
+        assert np.array_equal(functor(a.T, group), a.transpose_sign * F.T), str(a)
+        assert a == a.T.T
+        assert parse(a.ascii()) == a
+        if F.size * group.dim_V ** (b.l + b.k) <= 10**6:
+            assert np.array_equal(functor(a | b, group), np.kron(F, functor(b, group))), f"{a} | {b}"
+
+
+def test_starred_kinds_are_multiplied_as_matrices():
+    turn = Diagram(1, 1, ((0, 1),), "unitary", (0,))
+    with pytest.raises(ValueError, match="unitary diagrams do not compose here"):
+        turn @ turn
+    J = functor(turn, U(2))
+    assert np.array_equal(J @ J, -np.eye(4))
+    with pytest.raises(ValueError, match=r"O\(3\) has none"):
+        functor(turn, O(3))
+    with pytest.raises(ValueError, match="has 3 points"):
+        functor(Diagram(3, 0, ((0, 1, 2),), "determinant", (0,)), SL(4))
 
 
 @pytest.mark.parametrize("kind", GROUP)
@@ -218,6 +261,9 @@ def test_text():
         lambda: Diagram(2, 0, ((0,), (1,)), "jellyfish", (1, 0)),
         lambda: Diagram(2, 0, ((0, 1),), "brauer+free", (0,)),
         lambda: Diagram(1, 0, ((0,),), "brauer+free", (0, -1)),
+        lambda: Diagram(3, 0, ((0, 1, 2),), "unitary", (0,)),
+        lambda: Diagram(3, 0, ((0, 1, 2),), "determinant"),
+        lambda: Diagram(5, 0, ((0, 1, 2), (3, 4)), "determinant", (0, 1)),
         lambda: swap(2, 1),
         lambda: identity(1) @ identity(2),
         lambda: identity(2, "brauer") @ identity(2, "symplectic"),
@@ -241,4 +287,6 @@ def test_pictures():
     assert image.count("<path") == 1 + 3  # one link, three legs
     figure = plot([*partitions(1, 2), *jellyfish(1, 2, 3)], columns=3)
     assert len(figure.axes) == 9
+    pair = Diagram(2, 2, ((0, 2), (1, 3)), "unitary", (1,))
+    assert (svg(pair).count("crimson"), svg(pair).count("<circle"), svg(pair).count("<path")) == (1, 4, 2)
     assert len(plot(identity(2)).axes) == 1

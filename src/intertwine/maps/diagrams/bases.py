@@ -4,7 +4,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from math import factorial
 
-from ...groups import SO, A, GLPlus, Group, Lorentz, O, S, Sp
+from ...groups import GL, SL, SO, A, GLPlus, Group, Lorentz, O, S, Sp
+from ...groups import U as Unitary
 from ...reps import Factor, Product
 from ...reps.factor import Defining, Determinant, Dual
 from . import brauer, jellyfish, partition
@@ -13,7 +14,8 @@ from .independence import independent
 from .layout import Calculus
 
 MAX_DIAGRAMS = 200_000
-FULL = (S, A, O, SO, Sp, Lorentz, GLPlus)  # a subclass with other elements has other maps, so types are compared
+# a subclass with other elements has other maps, so types are compared
+FULL = (S, A, O, SO, Sp, Lorentz, GL, GLPlus, SL, Unitary)
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,7 @@ def term(group: Group, U: Product) -> Term | None:
 
 def _known(group: Group, factor: Factor) -> bool:
     if isinstance(factor, Determinant):
-        return not isinstance(group, GLPlus)
+        return isinstance(group, SL) or not isinstance(group, GLPlus)
     base = factor.base if isinstance(factor, Dual) else factor
     return isinstance(base, Defining)
 
@@ -52,8 +54,15 @@ def counts(group: Group, W: Term, U: Term) -> tuple[int, int]:
     if isinstance(group, S):
         return partition.dimension(n, m, 0) * plain, jellyfish.head_dimension(n, m) * headed
     if isinstance(group, GLPlus):
-        pairs = _pairs(W, U)
-        return 0 if pairs is None else factorial(pairs), 0
+        few, many = _types(W, U)
+        count, rest = divmod(many - few, n)
+        if rest or (count and not isinstance(group, SL)):
+            return 0, 0
+        # the determinants, in no order, each in no order of its legs, and partners for the rest
+        total = factorial(many) // (factorial(n) ** count * factorial(count))
+        return (0, total) if count else (total, 0)
+    if isinstance(group, Unitary):
+        return brauer.matching_count(m) * 2 ** (m // 2), 0
     return brauer.matching_count(m) * plain, brauer.head_count(n, m) * headed
 
 
@@ -63,9 +72,13 @@ def dimension(group: Group, W: Term, U: Term) -> int:
     plain, headed = _parity(group, W.odd != U.odd)
     if isinstance(group, S):
         return sum(counts(group, W, U))
+    if isinstance(group, SL):
+        return brauer.special_linear_dimension(n, *_types(W, U))
     if isinstance(group, GLPlus):
-        pairs = _pairs(W, U)
-        return 0 if pairs is None else brauer.general_linear_dimension(n, pairs)
+        few, many = _types(W, U)
+        return brauer.general_linear_dimension(n, few) if few == many else 0
+    if isinstance(group, Unitary):
+        return brauer.unitary_dimension(group.n, m)
     if isinstance(group, Sp):
         return brauer.symplectic_dimension(n, m)
     return brauer.pairing_dimension(n, m) * plain + brauer.head_dimension(n, m) * headed
@@ -83,10 +96,9 @@ def _parity(group: Group, odd: bool) -> tuple[bool, bool]:
     return both or not odd, both or odd
 
 
-def _pairs(W: Term, U: Term) -> int | None:
-    """Vector-covector pairs of a GL(n) block, None where the numbers differ."""
-    vectors = W.dual.count(False) + U.dual.count(True)
-    return vectors if 2 * vectors == W.order + U.order else None
+def _types(W: Term, U: Term) -> list[int]:
+    """Numbers of vector and covector indices of a block of GL(n) as an invariant tensor, the smaller one first."""
+    return sorted(map(len, brauer.orientation(W.dual, U.dual)))
 
 
 @lru_cache(maxsize=256)
@@ -107,6 +119,12 @@ def diagrams(group: Group, W: Term, U: Term, spanning: bool = False) -> tuple[Di
     if isinstance(group, S):
         found += partition.partitions(l, k, None if spanning else n) if plain else ()
         return (*found, *(jellyfish.jellyfish(l, k, n) if headed else ()))
+    if isinstance(group, Unitary):
+        found += brauer.decorated(l, k)
+        return tuple(found if spanning else independent(found, group, brauer.unitary_dimension(group.n, l + k)))
+    if isinstance(group, SL) and len(set(_types(W, U))) == 2:
+        found += brauer.determinants(W.dual, U.dual, n)
+        return tuple(found if spanning else independent(found, group, dimension(group, W, U)))
     if isinstance(group, GLPlus):
         found += brauer.oriented(W.dual, U.dual)
         return tuple(found if spanning else (d for d in found if brauer.is_standard_oriented(d, W.dual, U.dual, n)))
@@ -132,6 +150,11 @@ def calculus(group: Group) -> Calculus:
         return Calculus(n, metric, metric, (1,) * group.p + (-1,) * group.q)
     delta = ((0, 0, 1, n, 1),)
     return Calculus(n, delta, delta)
+
+
+def served_as(group: Group) -> Group:
+    """The group whose diagrams are used: SL(2) is Sp(2), where pairings suffice."""
+    return Sp(2) if type(group) is SL and group.n == 2 else group
 
 
 def is_oriented(group: Group) -> bool:

@@ -1,11 +1,11 @@
-"""Pairings: spanning sets and bases of the equivariant maps of O(n), SO(n), Sp(n), Lorentz and GL(n) on tensors."""
+"""Pairings: spanning sets and bases of the equivariant maps of O, SO, Sp, Lorentz, GL, SL and U on tensors."""
 
 import itertools
 from bisect import bisect_left
 from collections.abc import Iterator, Sequence
 from math import comb, prod
 
-from ...groups import SL, SO, GLPlus, Group, Lorentz, O, Sp
+from ...groups import SL, SO, GLPlus, Group, Lorentz, O, Sp, U
 from .category import Diagram
 from .tableaux import shapes, tableaux
 
@@ -50,11 +50,57 @@ def oriented(out_dual: Sequence[bool], in_dual: Sequence[bool]) -> Iterator[Diag
     out_dual, in_dual: whether each output and input index is a covector. Source: Brauer 1937; arXiv:2304.14144.
     """
     l, k = len(out_dual), len(in_dual)
-    covariant = [p for p, dual in enumerate([*out_dual, *(not d for d in in_dual)]) if dual]
-    contravariant = [p for p in range(l + k) if p not in covariant]
+    contravariant, covariant = orientation(out_dual, in_dual)
     if len(covariant) == len(contravariant):
         for partners in itertools.permutations(contravariant):
             yield Diagram(l, k, tuple(zip(covariant, partners)), "oriented")
+
+
+def orientation(out_dual: Sequence[bool], in_dual: Sequence[bool]) -> tuple[list[int], list[int]]:
+    """The points whose index is a vector's in the invariant tensor that a map is, and those with a covector's."""
+    lower = [*out_dual, *(not dual for dual in in_dual)]
+    return [p for p, dual in enumerate(lower) if not dual], [p for p, dual in enumerate(lower) if dual]
+
+
+def determinants(out_dual: Sequence[bool], in_dual: Sequence[bool], n: int) -> Iterator[Diagram]:
+    """For SL(n): as many blocks of n points of the more frequent type as it takes to pair up the rest, as `oriented`.
+
+    A starred block is the sign of its values. None where the difference is no multiple of n, and where it is zero
+    (a product of a determinant of vectors and one of covectors is a sum of pairings). Source: Weyl 1939, II.6.
+    """
+    l, k = len(out_dual), len(in_dual)
+    few, many = sorted(orientation(out_dual, in_dual), key=len)
+    count, rest = divmod(len(many) - len(few), n)
+    if rest or not count:
+        return
+    for tied in itertools.combinations(many, count * n):
+        left = [p for p in many if p not in tied]
+        for groups in equal_parts(tied, n):
+            for partners in itertools.permutations(left):
+                pairs = [tuple(sorted(pair)) for pair in zip(few, partners)]
+                blocks = tuple(sorted([*groups, *pairs]))
+                yield Diagram(l, k, blocks, "determinant", tuple(i for i, b in enumerate(blocks) if b in groups))
+
+
+def equal_parts(points: Sequence[int], size: int) -> Iterator[tuple[tuple[int, ...], ...]]:
+    """All ways to part points into groups of a size, the group of the first point first."""
+    if not points:
+        yield ()
+        return
+    first, *rest = points
+    for others in itertools.combinations(rest, size - 1):
+        for groups in equal_parts([p for p in rest if p not in others], size):
+            yield ((first, *others), *groups)
+
+
+def decorated(l: int, k: int) -> Iterator[Diagram]:
+    """All pairings, each pair plain or with the complex structure: they span the maps of U(n) on R^(2n).
+
+    Over the complex numbers a pair joins a vector to a conjugate one, and there are two ways to choose which is which.
+    """
+    for pairs in matchings(range(l + k)):
+        for starred in itertools.product((False, True), repeat=len(pairs)):
+            yield Diagram(l, k, pairs, "unitary", tuple(i for i, star in enumerate(starred) if star))
 
 
 # --- which of them are independent
@@ -91,12 +137,12 @@ def is_standard_oriented(diagram: Diagram, out_dual: Sequence[bool], in_dual: Se
     """Whether a diagram of `oriented` is in the canonical basis for R^n: as a permutation of its vector indices, listed
     by their covectors, it has no decreasing subsequence longer than n."""
     partner = dict(diagram.blocks) | {b: a for a, b in diagram.blocks}
-    covectors = [p for p, dual in enumerate([*out_dual, *(not d for d in in_dual)]) if dual]
+    _, covectors = orientation(out_dual, in_dual)
     return longest_increasing([-partner[p] for p in covectors]) <= n
 
 
 def dimension(group: Group, l: int, k: int) -> int:
-    """dim Hom(V^k, V^l) for O(n), SO(n), Sp(n), Lorentz, GLPlus(n) and SL(n), by counting tableaux.
+    """dim Hom(V^k, V^l) for O(n), SO(n), Sp(n), Lorentz, GL(n), GLPlus(n), SL(n) and U(n), by counting tableaux.
 
     Raises ValueError for other groups. Sources: arXiv:2212.08630; Weyl's branching of tensor powers.
     """
@@ -107,6 +153,8 @@ def dimension(group: Group, l: int, k: int) -> int:
         return special_linear_dimension(n, l, k)
     if isinstance(group, Sp):
         return symplectic_dimension(n, m)
+    if type(group) is U:
+        return unitary_dimension(group.n, m)
     if not isinstance(group, O | Lorentz):
         raise ValueError(f"dimension: {group} has no pairing diagrams; use maps.dimension")
     return pairing_dimension(n, m) + (head_dimension(n, m) if keeps_orientation(group) else 0)
@@ -122,7 +170,7 @@ def keeps_orientation(group: Group) -> bool:
     """Whether the determinant is 1 on the whole group, so that heads are equivariant."""
     if isinstance(group, Lorentz):
         return group.component in ("proper", "restricted")
-    return isinstance(group, SO | Sp | SL)
+    return isinstance(group, SO | Sp | SL | U)
 
 
 def pairing_dimension(n: int, m: int) -> int:
@@ -143,6 +191,11 @@ def matching_count(m: int) -> int:
 def head_count(n: int, m: int) -> int:
     """Number of diagrams with n free points among m."""
     return comb(m, n) * matching_count(m - n) if m >= n else 0
+
+
+def unitary_dimension(n: int, m: int) -> int:
+    """Rank of the decorated pairings of m points on C^n: half of the points are conjugate, in any way."""
+    return comb(m, m // 2) * general_linear_dimension(n, m // 2) if m % 2 == 0 else 0
 
 
 def general_linear_dimension(n: int, pairs: int) -> int:

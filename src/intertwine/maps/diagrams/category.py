@@ -14,8 +14,11 @@ KINDS = {
     "brauer+free": "pairs, and n free points tied to one head: the sign of their indices (SO(n))",
     "symplectic": "pairs with the symplectic form, left point first (Sp(n))",
     "oriented": "pairs that join a vector index to a covector index (GL(n))",
+    "determinant": "such pairs, and starred blocks of n indices of one type: the sign of their values (SL(n))",
+    "unitary": "pairs: a Kronecker delta, or if starred the complex structure, left point first (U(n))",
 }
 HEADED = ("jellyfish", "brauer+free")
+STARRED = ("determinant", "unitary")  # here `head` marks blocks, each on its own
 FAMILY = {"jellyfish": "partition", "brauer+free": "brauer"}  # the category a headed kind belongs to
 SPARE = -1  # a leg of the head that ends nowhere: its index is summed
 
@@ -26,7 +29,8 @@ class Diagram:
 
     blocks: disjoint, covering all points, each ascending, sorted by smallest point (sorted for you without a head).
     kind: a key of `KINDS`. head: positions in `blocks` of the blocks tied to the head, ascending, one for each leg; a
-    last entry -1 is a leg whose index is summed; the number of legs is n. Raises ValueError for anything else.
+    last entry -1 is a leg whose index is summed; the number of legs is n. For `STARRED` kinds: positions of the starred
+    blocks. Raises ValueError for anything else.
     Source: arXiv:2304.14144, section 3.
     """
 
@@ -56,16 +60,18 @@ class Diagram:
             )
         if list(self.blocks) != sorted(self.blocks):
             raise ValueError(f"Diagram: with a head, sort the blocks by smallest point; got {self.blocks}")
-        if bool(self.head) != (self.kind in HEADED):
+        if bool(self.head) != (self.kind in HEADED) and self.kind not in STARRED:
             raise ValueError(f"Diagram: kind {self.kind!r} and head {self.head} do not fit: see KINDS")
         tied = self.head[:-1] if self.head[-1:] == (SPARE,) else self.head
         if list(tied) != sorted(set(tied)) or not all(0 <= i < len(self.blocks) for i in tied):
             raise ValueError(f"Diagram: head {self.head} must list blocks 0..{len(self.blocks) - 1}, ascending")
         free = [block for i, block in enumerate(self.blocks) if i not in tied]
         if not self.is_partition:
-            wrong = [b for b in free if len(b) != 2] + [self.blocks[i] for i in tied if len(self.blocks[i]) != 1]
+            marked = [self.blocks[i] for i in tied]
+            size = {"unitary": 2, "determinant": len(marked[0]) if marked else 0}.get(self.kind, 1)
+            wrong = [b for b in free if len(b) != 2] + [b for b in marked if len(b) != size]
             if wrong or SPARE in self.head:
-                raise ValueError(f"Diagram: kind {self.kind!r} is made of pairs and free points, not of {wrong}")
+                raise ValueError(f"Diagram: kind {self.kind!r} is made of {KINDS[self.kind]}; not of {wrong}")
 
     # --- structure
 
@@ -109,6 +115,9 @@ class Diagram:
         """The sign s with F(d.T) = s F(d)^T: legs of a head are counted from the top, and pairs of Sp change sign."""
         if self.kind == "symplectic":
             return (-1) ** (len(self.top_only) + len(self.bottom_only))
+        if self.kind in STARRED:  # the rows of each starred block change places, each row keeps its order
+            sides = [sum(p < self.l for p in self.blocks[i]) for i in self.head]
+            return (-1) ** sum(a * (len(self.blocks[i]) - a) for a, i in zip(sides, self.head))
         swapped = [min(p + self.k if p < self.l else p - self.l for p in self.blocks[i]) for i in self.head if i >= 0]
         return sign_of(swapped)
 
@@ -180,15 +189,14 @@ def tensor(first: Diagram, second: Diagram) -> Diagram:
     """
     if first.family != second.family:
         raise ValueError(f"tensor: {first.kind} and {second.kind} are different categories")
-    if first.head and second.head:
+    if first.head and second.head and first.kind not in STARRED:
         raise ValueError("tensor: two heads multiply to a sum of diagrams; write (a | identity) @ (identity | b)")
     l, k = first.l + second.l, first.k + second.k
     left = [tuple(p if p < first.l else p + second.l for p in block) for block in first.blocks]
     right = [tuple(p + first.l if p < second.l else p + first.l + first.k for p in block) for block in second.blocks]
     blocks = left + right
     order = sorted(range(len(blocks)), key=blocks.__getitem__)
-    shift = 0 if first.head else len(left)
-    legs = [i + shift for i in (first.head or second.head) if i != SPARE]
+    legs = [i for i in first.head if i != SPARE] + [i + len(left) for i in second.head if i != SPARE]
     spare = SPARE in first.head + second.head
     head = tuple(sorted(order.index(i) for i in legs)) + (SPARE,) * spare
     kind = second.kind if second.head else first.kind

@@ -5,7 +5,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from .category import FAMILY, SPARE, Diagram, sign_of
+from .category import FAMILY, SPARE, STARRED, Diagram, sign_of
 
 HEADED_KIND = {family: kind for kind, family in FAMILY.items()}
 Polynomial = tuple[int, ...]  # integer coefficients of 1, n, n², ..
@@ -118,6 +118,8 @@ def compose(first: Diagram, second: Diagram, *, det_form: int = 1) -> FormalSum:
     """
     if first.family != second.family:
         raise ValueError(f"compose: {first.kind} and {second.kind} are different categories")
+    if first.kind in STARRED:
+        raise ValueError(f"compose: {first.kind} diagrams do not compose here; multiply their matrices (`functor`)")
     if first.k != second.l:
         raise ValueError(f"compose: {first} has {first.k} inputs, but {second} has {second.l} outputs")
     if first.head and second.head and len(first.head) != len(second.head):

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 
 from ...extras import require
-from .category import SPARE, Diagram
+from .category import HEADED, SPARE, STARRED, Diagram
 
 STEP, HEIGHT, MARGIN, RADIUS = 28, 56, 16, 4  # pixels
 
@@ -15,7 +15,7 @@ def svg(diagram: Diagram) -> str:
     height = HEIGHT + 2 * MARGIN
     drawn = [f'<path d="{_path(link)}" fill="none" stroke="{colour}"/>' for link, colour in _links(diagram)]
     drawn += [f'<circle cx="{x:g}" cy="{y:g}" r="{RADIUS}"/>' for x, y in map(_place(diagram), _points(diagram))]
-    if diagram.head:
+    if diagram.kind in HEADED:
         x, y = _head(diagram)
         drawn.append(f'<circle cx="{x:g}" cy="{y:g}" r="{RADIUS + 2}" fill="white" stroke="black"/>')
     return (
@@ -44,7 +44,7 @@ def plot(diagrams: Diagram | Sequence[Diagram], columns: int = 5):
             ax.add_patch(patches.PathPatch(curve, fill=False, edgecolor=colour))
         if points := [_place(diagram)(p) for p in _points(diagram)]:
             ax.scatter(*zip(*points), s=14, color="black", zorder=2)
-        if diagram.head:
+        if diagram.kind in HEADED:
             ax.scatter(*_head(diagram), s=40, facecolor="white", edgecolor="black", zorder=3)
         ax.set_title(str(diagram).partition(" ")[2], fontsize=6)
         ax.autoscale_view()
@@ -74,12 +74,13 @@ def _links(diagram: Diagram):
     """(start, control point, end) and a colour for every link of a block, and for every leg of the head."""
     place = _place(diagram)
     middle = MARGIN + HEIGHT / 2
-    for block in diagram.blocks:
+    starred = diagram.head if diagram.kind in STARRED else ()
+    for i, block in enumerate(diagram.blocks):
         for a, b in pairwise(block):
             (x, y), (u, v) = place(a), place(b)
             depth = min(1.0, 0.4 + 0.2 * abs(b - a)) if y == v else 1.0  # longer arcs within a row hang lower
-            yield ((x, y), ((x + u) / 2, y + (middle - y) * depth), (u, v)), "black"
-    for i in diagram.head:
+            yield ((x, y), ((x + u) / 2, y + (middle - y) * depth), (u, v)), "crimson" if i in starred else "black"
+    for i in () if starred else diagram.head:
         x, y = _head(diagram)
         start = (x + STEP / 2, y) if i == SPARE else place(diagram.blocks[i][0])
         yield (start, ((start[0] + x) / 2, y), (x, y)), "gray"

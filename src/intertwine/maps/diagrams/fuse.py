@@ -10,9 +10,10 @@ import numpy as np
 from torch import Tensor
 
 from ...groups import Group, Lorentz, Sp
-from ..kernel import Plan
+from ..kernel import Kernel, Plan
 from . import bases
 from .apply import run, run_transposed
+from .category import Diagram
 from .functor import forms
 from .layout import Layout
 from .plan import LayerPlan
@@ -46,7 +47,10 @@ class Layer:
             bases.calculus(group),
             [_types(group, term) for term in self._terms_in],
             [_types(group, term) for term in self._terms_out],
-            {(self.outs.index(o), self.ins.index(i)): kernel.diagrams for (o, i), kernel in kernels.items()},
+            {
+                (self.outs.index(o), self.ins.index(i)): tuple(map(_free, kernel.diagrams))
+                for (o, i), kernel in kernels.items()
+            },
         )
         self.plan = LayerPlan(layout, tuple(c_in[i] for i in self.ins), tuple(c_out[o] for o in self.outs))
         self.arrays: list[np.ndarray] = list(self.plan.arrays)
@@ -108,6 +112,15 @@ class Layer:
         if signs is not None:
             y = y.index_select(-2, constants[signs]) * constants[signs + 1].to(y.dtype)
         return y
+
+
+def _free(d: Diagram) -> Diagram:
+    """A diagram with one determinant as one with free points tied to a head: the sign of their values."""
+    if d.kind != "determinant":
+        return d
+    (star,) = d.head
+    blocks = sorted([block for i, block in enumerate(d.blocks) if i != star] + [(p,) for p in d.blocks[star]])
+    return Diagram(d.l, d.k, tuple(blocks), "brauer+free", tuple(i for i, b in enumerate(blocks) if len(b) == 1))
 
 
 @lru_cache(maxsize=64)
@@ -178,7 +191,10 @@ def together(blocks: Sequence["Block"]) -> Layer | None:
     """
     from .kernel import DiagramKernel
 
-    served = [block for block in blocks if isinstance(block.kernel, DiagramKernel) and not block.kernel.flipped]
+    def shares(kernel: Kernel) -> bool:
+        return isinstance(kernel, DiagramKernel) and not kernel.flipped and kernel.way == "together"
+
+    served = [block for block in blocks if shares(block.kernel)]
     if not served:
         return None
     found = {}
@@ -186,7 +202,7 @@ def together(blocks: Sequence["Block"]) -> Layer | None:
         kernel = block.kernel
         if not (block.U.factors or block.W.factors):
             kernel = DiagramKernel.scalars(served[0].kernel.group)
-        if isinstance(kernel, DiagramKernel) and not kernel.flipped:
+        if shares(kernel):
             found[k] = block, kernel
     return Layer(
         {(block.index_out, block.index_in): kernel for block, kernel in found.values()},

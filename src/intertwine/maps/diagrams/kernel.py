@@ -2,12 +2,13 @@
 
 from dataclasses import dataclass, replace
 from functools import cached_property, lru_cache
-from math import factorial, perm
+from math import factorial, perm, prod
 
 import numpy as np
 
 from ...groups import Group, S
 from ...reps import Product
+from ..dense import DenseKernel
 from ..kernel import Kernel, Plan
 from . import bases
 from .bases import Term
@@ -15,6 +16,7 @@ from .category import Diagram
 from .functor import functor
 from .fuse import AllAtOnce, Transposed, musical
 from .partition import to_orbit
+from .unitary import Turned
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,7 +62,16 @@ class DiagramKernel(Kernel):
         kinds = " and ".join(dict.fromkeys(d.kind for d in self.diagrams))
         left_out = f", {self.spans} reduced to a basis" if self.spans > self.N else ""
         left_out = f", {self.N} of the {self.whole} there are" if self.whole else left_out
-        return f"{kinds or 'no'} diagrams{left_out}{', summed to orbits' if self.mix is not None else ''}"
+        how = {"alone": ", each block on its own", "matrices": ", applied as dense matrices"}.get(self.way, "")
+        return f"{kinds or 'no'} diagrams{left_out}{', summed to orbits' if self.mix is not None else ''}{how}"
+
+    @property
+    def way(self) -> str:
+        """How the maps are applied: "together" with all other diagrams of a layer, "alone", or as "matrices"."""
+        kinds = {d.kind for d in self.diagrams}
+        if "unitary" in kinds:
+            return "alone"
+        return "matrices" if "determinant" in kinds and any(len(d.head) > 1 for d in self.diagrams) else "together"
 
     def dense(self) -> np.ndarray:
         n = self.group.dim_V
@@ -78,6 +89,10 @@ class DiagramKernel(Kernel):
         return np.ascontiguousarray(out.transpose(0, 2, 1)) if self.flipped else out
 
     def plan(self, c_in: int, c_out: int) -> Plan:
+        if self.way == "alone":
+            return Turned.of(self, c_in, c_out)
+        if self.way == "matrices":
+            return DenseKernel(self.dense(), self.labels, self.route).plan(c_in, c_out)
         if self.flipped:
             return Transposed.of(self, c_in, c_out)
         return AllAtOnce.of(self, c_in, c_out)
@@ -103,14 +118,19 @@ class DiagramKernel(Kernel):
 
 def _square(d: Diagram, n: int) -> int:
     """Nonzero entries of a diagram's matrix."""
-    if not d.head:
+    if d.kind == "determinant":
+        return factorial(n) ** len(d.head) * n ** (len(d.blocks) - len(d.head))
+    if not d.head or d.kind == "unitary":
         return n ** len(d.blocks)
     return factorial(n) * n ** (len(d.blocks) - sum(i >= 0 for i in d.head))
 
 
 def _row(d: Diagram, n: int) -> int:
     """Nonzero entries of the fullest row."""
-    if not d.head:
+    if d.kind == "determinant":
+        free = sum(block[0] >= d.l for i, block in enumerate(d.blocks) if i not in d.head)
+        return n**free * prod(factorial(sum(p >= d.l for p in d.blocks[i])) for i in d.head)
+    if not d.head or d.kind == "unitary":
         return n ** len(d.bottom_only)
     tied = {i for i in d.head if i >= 0}
     on_top = sum(d.blocks[i][0] < d.l for i in tied)
@@ -139,6 +159,7 @@ def kernel(group: Group, U: Product, W: Product, basis: str = "independent") -> 
     source, target = bases.term(group, U), bases.term(group, W)
     if source is None or target is None or not (U.factors or W.factors):
         return None
+    group = bases.served_as(group)
     if basis == "orbit" and (type(group) is not S or source.odd or target.odd):
         return None
     found = bases.diagrams(group, target, source, basis == "spanning")

@@ -7,9 +7,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ...groups import Group
-from .category import SPARE, Diagram
+from .category import SPARE, STARRED, Diagram
 from .factor import factor
-from .functor import forms, levi_civita
+from .functor import forms, functor, levi_civita
 
 
 def apply_one(
@@ -18,11 +18,13 @@ def apply_one(
     """The matrix of a diagram times x, channel by channel: permute, contract, transfer, copy, permute.
 
     Without a head by the factors of the diagram, contracting from the right (arXiv:2304.14165, algorithm 1); with one
-    by a sum over the head's legs. Raises ValueError if x does not have n^k components.
+    by a sum over the head's legs; starred kinds by their matrix. Raises ValueError if x does not have n^k components.
     """
     n = group.dim_V
     if x.shape[-2] != n**diagram.k:
         raise ValueError(f"apply_one: {diagram} takes {n}^{diagram.k} components of {group}, x has {x.shape[-2]}")
+    if diagram.kind in STARRED:
+        return torch.from_numpy(functor(diagram, group)).to(x) @ x
     lead, c = x.shape[:-2], x.shape[-1]
     tensor = x.movedim(-1, 0).reshape(c, *lead, *(n,) * diagram.k)
     y = (_with_head if diagram.head else _planar)(diagram, group, tensor, 1 + len(lead))
