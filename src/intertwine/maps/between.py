@@ -28,8 +28,8 @@ def between(
     method: "auto" takes the first rule that applies to each pair of terms: "diagrams" for tensor powers of V where they
     are known in closed form, "schur" between irreps, "product" member by member, "solver" for anything.
     basis: "independent"; "orthonormal"; "spanning", all diagrams also where they are dependent; "orbit" for
-    permutations. The solver refuses products of more than `max_dim` components, works to `tol`, and keeps its results
-    in the folder `cache` if there is one.
+    permutations; "graphs", bilabelled graphs for Automorphism(graph). The solver refuses products of more than
+    `max_dim` components, works to `tol`, and keeps its results in the folder `cache` if there is one.
     Raises ValueError when the groups differ, or when the only map is zero and `allow_zero` is false.
     """
     for name, rep in (("rep_in", rep_in), ("rep_out", rep_out)):

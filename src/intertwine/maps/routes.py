@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from ..groups import Group
+from ..groups import Automorphism, Group
 from ..reps import Product
 from . import product, schur, solver
 from .dense import DenseKernel
+from .diagrams import graph_basis
 from .diagrams import kernel as diagrams
 from .kernel import Kernel
 
@@ -37,10 +38,13 @@ class Options:
 
 
 Route = Callable[[Group, Product, Product, Options], Kernel | None]
-BASES = ("independent", "spanning", "orbit", "orthonormal")
+BASES = ("independent", "spanning", "orbit", "orthonormal", "graphs")
 
 
 def _diagrams(group: Group, U: Product, W: Product, options: Options) -> Kernel | None:
+    if isinstance(group, Automorphism):
+        how = {"tol": options.tol, "max_dim": options.max_dim, "cache": options.cache}
+        return graph_basis.kernel(group, U, W, options.basis, **how)
     return diagrams.kernel(group, U, W, options.basis if options.basis in ("spanning", "orbit") else "independent")
 
 
@@ -73,6 +77,8 @@ def find(group: Group, U: Product, W: Product, options: Options) -> Kernel:
     U, W = schur.simplified(U), schur.simplified(W)
     if options.basis == "orbit" and not all(factor.is_permutation for factor in (*U.factors, *W.factors)):
         raise ValueError(f"between: basis 'orbit' needs a permutation group; {U} -> {W} of {group} does not permute")
+    if options.basis == "graphs" and not isinstance(group, Automorphism):
+        raise ValueError(f"between: basis 'graphs' needs Automorphism(graph), a graph to map to; got {group}")
     for name, route in ROUTES:
         if options.method in ("auto", name):
             kernel = route(group, U, W, options)

@@ -1,6 +1,8 @@
 """Closed-form layers: bases of equivariant maps as diagrams, their algebra, and the fast way to apply them."""
 
 from .bases import diagrams as diagrams
+from .bilabelled import Bilabelled as Bilabelled
+from .bilabelled import homomorphism_matrix as homomorphism_matrix
 from .brauer import free_vertex as free_vertex
 from .brauer import oriented as oriented
 from .brauer import pairings as pairings
@@ -19,6 +21,8 @@ from .draw import plot as plot
 from .draw import svg as svg
 from .factor import factor as factor
 from .functor import functor as functor
+from .graph_basis import SpanningSet as SpanningSet
+from .graph_basis import spanning_set as spanning_set
 from .jellyfish import jellyfish as jellyfish
 from .kernel import DiagramKernel as DiagramKernel
 from .partition import partitions as partitions
