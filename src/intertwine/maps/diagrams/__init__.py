@@ -3,6 +3,8 @@
 from .bases import diagrams as diagrams
 from .bilabelled import Bilabelled as Bilabelled
 from .bilabelled import homomorphism_matrix as homomorphism_matrix
+from .brauer import decorated as decorated
+from .brauer import determinants as determinants
 from .brauer import free_vertex as free_vertex
 from .brauer import oriented as oriented
 from .brauer import pairings as pairings
