@@ -10,6 +10,7 @@ from intertwine.groups import (
     SU,
     A,
     Affine,
+    Automorphism,
     Cyclic,
     Dihedral,
     E,
@@ -18,6 +19,7 @@ from intertwine.groups import (
     Lorentz,
     MatrixGroup,
     O,
+    PermutationGroup,
     Power,
     S,
     Sp,
@@ -32,6 +34,8 @@ FINITE = [
     *(Dihedral(1), Dihedral(2), Dihedral(3), Dihedral(6), Trivial(), Trivial(3), O(1), SO(1), SL(1)),
     *(S(3) * Cyclic(2), (Dihedral(2) * O(1)) * A(3)),
     *(SU(1), Wreath(Cyclic(2), 2), Wreath(O(1), 3), Wreath(S(3), 2), Wreath(Cyclic(2) * Cyclic(1), 2)),
+    *(PermutationGroup("(2)"), PermutationGroup("(0 1 2)(3 4), (0 1)(5)"), PermutationGroup("(0 1 2 3), (0 2)")),
+    *(Automorphism("0-1 1-2 2-3 3-0"), Automorphism("0>1 1>2 2>0 4") * S(2)),
 ]
 LIE = [
     *(O(2), O(3), SO(2), SO(3), SO(4), Sp(2), Sp(4), SL(2), SL(3), GLPlus(1), GLPlus(2), E(1), E(3), SE(1), SE(2)),

@@ -1,6 +1,7 @@
 """Groups and representations from text, for command lines and configuration files.
 
-What `str` prints parses back, unless a representation was restricted or induced along an embedding of one's own.
+What `str` prints parses back, unless a representation was restricted or induced along an embedding of one's own, or a
+group of permutations has a name so long that it prints a hash.
 
     sum     := product ('+' product)*
     product := power ('*' power)*
@@ -29,6 +30,7 @@ from ..groups import (
     SU,
     A,
     Affine,
+    Automorphism,
     Cyclic,
     Dihedral,
     DirectProduct,
@@ -37,6 +39,7 @@ from ..groups import (
     Group,
     Lorentz,
     O,
+    PermutationGroup,
     Power,
     S,
     Sp,
@@ -48,7 +51,8 @@ from ..groups.product import parts
 from .external import pull
 from .rep import Rep
 
-GROUPS = (A, Affine, Cyclic, Dihedral, E, GL, GLPlus, Lorentz, O, S, SE, SL, SO, SU, Sp, Trivial, U)
+MATRICES = (Affine, E, GL, GLPlus, Lorentz, O, SE, SL, SO, SU, Sp, U)
+GROUPS = (A, Automorphism, Cyclic, Dihedral, *MATRICES, PermutationGroup, S, Trivial)
 OF_GROUPS = (Power, Wreath)
 
 TOKENS = r"""
