@@ -102,13 +102,16 @@ def test_bfloat16():
 
 @pytest.mark.slow
 def test_compiles_whole(generator):
-    spans = [SPANS["tied"], Span.graph(torch.arange(80).reshape(2, 40) % 33, 40, edge_type=[0, 1] * 20)]
-    layers = [nn.SpanLinear(span, 2, 3, generator=generator) for span in spans]
-    assert [layer.route.name for layer in layers] == ["convolution", "sum, then product"]
-    inputs = [torch.randn(2, span.num_in, 2, generator=generator) for span in spans]
-
-    def run(inputs):
-        return [layer(x) for layer, x in zip(layers, inputs)]
-
-    for y, z in zip(torch.compile(run, fullgraph=True)(inputs), run(inputs)):
-        assert_close(y, z, atol=1e-5, rtol=1e-5)
+    """One layer to machine code; for the others, and the pooling, that all of it is one graph."""
+    typed = Span.graph(torch.arange(80).reshape(2, 40) % 33, 40, edge_type=[0, 1] * 20)
+    names = ["sum, then product", "convolution", "dense"]
+    for span, name in zip([typed, SPANS["tied"], SPANS["dense"]], names):
+        layer = nn.SpanLinear(span, 2, 3, generator=generator)
+        x = torch.randn(2, span.num_in, 2, generator=generator)
+        assert layer.route.name == name
+        compiled = torch.compile(layer, fullgraph=True, backend="inductor" if span is typed else "aot_eager")
+        assert_close(compiled(x), layer(x), atol=1e-5, rtol=1e-5)
+    pool = nn.SubgroupPool(2, Cyclic(8), 0, 2, canonicalise=True)
+    x = pool.rep_in.randn(3, generator=generator)
+    there_and_back = torch.compile(lambda x: pool.upsample(*pool(x)), fullgraph=True, backend="aot_eager")
+    assert_close(there_and_back(x), pool.upsample(*pool(x)), atol=1e-5, rtol=0)

@@ -2,6 +2,9 @@
 
 from .affine import Affine as Affine
 from .automorphism import Automorphism as Automorphism
+from .cayley import positions as positions
+from .cayley import subgroup as subgroup
+from .cayley import subsample as subsample
 from .embedding import Embedding as Embedding
 from .embedding import embedding as embedding
 from .finite import A as A

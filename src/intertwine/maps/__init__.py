@@ -1,10 +1,13 @@
 """Linear maps between representations."""
 
+from .bandlimit import Bandlimit as Bandlimit
+from .bandlimit import bandlimit as bandlimit
 from .between import between as between
 from .between import dimension as dimension
 from .between import invariants as invariants
 from .block import Block as Block
 from .collapse import Composition as Composition
+from .fourier import fourier_basis as fourier_basis
 from .kernel import Kernel as Kernel
 from .kernel import Plan as Plan
 from .map import Map as Map

@@ -16,6 +16,7 @@ from .norm import SeparableLayerNorm as SeparableLayerNorm
 from .pointwise import Verdict as Verdict
 from .pointwise import admissible as admissible
 from .pointwise import admissible_laws as admissible_laws
+from .pool import SubgroupPool as SubgroupPool
 from .radial import Bessel as Bessel
 from .radial import CosineEnvelope as CosineEnvelope
 from .radial import ExpBernstein as ExpBernstein
