@@ -9,6 +9,7 @@ through a dense eigendecomposition.
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from scipy.linalg import qr
@@ -26,6 +27,18 @@ class NullSpace:
     Q: np.ndarray
     method: str
     gap: float
+
+
+class Operator(Protocol):
+    """A symmetric matrix as far as a filter needs it: a sparse one, or one that is only known by what it does."""
+
+    shape: tuple[int, int]
+
+    def __matmul__(self, X: np.ndarray) -> np.ndarray: ...
+
+    def toarray(self) -> np.ndarray:
+        """All entries."""
+        ...
 
 
 def gram(algebra: list[np.ndarray]) -> csr_array:
@@ -66,15 +79,21 @@ def _pair(M: np.ndarray, shape: tuple[int, ...], i: int, j: int | None) -> tuple
     return rows, columns, np.tile(M[p, q, x, y], len(offsets))
 
 
-def null_space(C: csr_array, *, expected: int | None, rng: np.random.Generator, budget: int) -> NullSpace:
+def null_space(
+    C: Operator, *, expected: int | None, rng: np.random.Generator, budget: int, top: float | None = None
+) -> NullSpace:
     """The whole null space of a positive semidefinite C [N, N]: probes are added until their rank is below their count.
 
-    expected: its dimension, if known, to choose the number of probes. Raises MemoryError when the probes would need
-    more than `budget` bytes, ArithmeticError when no filter separates zero from the rest.
+    expected: its dimension, if known, to choose the number of probes. top: a bound on the spectrum, if C is not sparse.
+    Raises MemoryError when the probes would need more than `budget` bytes, ArithmeticError when no filter separates
+    zero from the rest.
     """
     N = C.shape[0]
-    top = float(abs(C).sum(1).max()) if C.nnz else 0.0
+    if top is None:
+        top = float(abs(C).sum(1).max()) if C.nnz else 0.0
     if top == 0.0:
+        if budget < 8 * N * N:
+            raise MemoryError(N)
         return NullSpace(np.eye(N), "everything", 0.0)
     if N <= DENSE:
         return _dense(C.toarray(), top)
@@ -89,7 +108,7 @@ def _dense(C: np.ndarray, top: float) -> NullSpace:
     return NullSpace(vectors[:, small], "eigh", float(np.sqrt(np.abs(values[small]).max(initial=0.0) / least)))
 
 
-def eigenvalues(C: csr_array, top: float, rng: np.random.Generator) -> tuple[np.ndarray, bool]:
+def eigenvalues(C: Operator, top: float, rng: np.random.Generator) -> tuple[np.ndarray, bool]:
     """Distinct eigenvalues of C by Lanczos, and whether they are all of them (the Krylov space closed)."""
     v = rng.standard_normal(C.shape[0])
     basis = [v / np.linalg.norm(v)]
@@ -112,7 +131,7 @@ def eigenvalues(C: csr_array, top: float, rng: np.random.Generator) -> tuple[np.
     return np.linalg.eigvalsh(T), closed
 
 
-def _filtered(C: csr_array, top: float, expected: int | None, rng: np.random.Generator, budget: int) -> NullSpace:
+def _filtered(C: Operator, top: float, expected: int | None, rng: np.random.Generator, budget: int) -> NullSpace:
     found, closed = eigenvalues(C, top, rng)
     positive = found[found > ZERO * top]
     if closed and _amplification(positive) < 1e5:
@@ -130,7 +149,7 @@ def _filtered(C: csr_array, top: float, expected: int | None, rng: np.random.Gen
 
 
 def _project(
-    C: csr_array,
+    C: Operator,
     apply: Callable[[np.ndarray], np.ndarray],
     method: str,
     gap: float,
@@ -170,7 +189,7 @@ def _amplification(values: np.ndarray) -> float:
     return float(np.cumprod(later, 1).max())
 
 
-def _roots(C: csr_array, values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+def _roots(C: Operator, values: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
     """X -> prod (1 - C/lambda) X over the positive eigenvalues, largest first."""
 
     def apply(X: np.ndarray) -> np.ndarray:
@@ -181,7 +200,7 @@ def _roots(C: csr_array, values: np.ndarray) -> Callable[[np.ndarray], np.ndarra
     return apply
 
 
-def _chebyshev(C: csr_array, gap: float, top: float) -> Callable[[np.ndarray], np.ndarray]:
+def _chebyshev(C: Operator, gap: float, top: float) -> Callable[[np.ndarray], np.ndarray]:
     """X -> p(C) X with p(0) = 1 and |p| < 1e-14 on [gap, top], by the three-term recurrence."""
     centre, radius = (top + gap) / 2, max((top - gap) / 2, 1e-6 * top)
     degree = int(np.ceil(np.arccosh(2e14) / np.arccosh(centre / radius)))

@@ -42,6 +42,17 @@ def constraints(group: Group, factors: tuple[Factor, ...]) -> Constraints:
     )
 
 
+def complete(group: Group) -> bool:
+    """Whether the generators of a group are known to generate it, and the Casimir operator to see its Lie algebra.
+
+    Not so for a group known by a sampler or by generators without end, and where translations or shears act.
+    """
+    if group.is_finite:
+        return True
+    rows = _coordinates(group.lie_algebra())
+    return len(rows) > 0 and len(_reductive(rows, _coordinates(group.lie_algebra(), transposed=True))) == len(rows)
+
+
 def elements(factor: Factor, g: Element) -> np.ndarray:
     """Matrices of a factor in float64."""
     return factor.matrix(g).detach().cpu().double().numpy()

@@ -19,9 +19,10 @@ from . import store
 from .average import average
 from .casimir import NullSpace, gram, null_space
 from .characters import count_invariants
-from .constraints import Constraints, act, constraints, derive, elements
+from .constraints import act, complete, constraints, elements
 from .dense import DenseKernel
-from .echelon import orthonormal
+from .echelon import orthonormal, readable
+from .impose import DIRECT, Together, restrict
 from .kernel import Kernel
 from .orbits import by_first_appearance, orbits, product_images, signed_orbits
 from .sharing import OrbitKernel
@@ -30,6 +31,7 @@ MAX_DIM = 2_000_000
 MAX_BYTES = 4 * 2**30
 TOL = 1e-9
 SAMPLES = 5
+ECHELON = ", echelon form"
 
 
 class SolverError(RuntimeError):
@@ -41,8 +43,8 @@ class Basis:
     """A basis of the invariants of a tensor product with axes `shape`, as vectors over its components, row-major.
 
     For permutations: `label` int64 [N] names the basis vector that each component belongs to (-1: none) and `sign` its
-    value there (None: all +1). Otherwise `vectors`, float64 [N, r], orthonormal. `residual` is the largest
-    |g·Q - Q| / |g| over sampled elements, 0 where the basis is exact.
+    value there (None: all +1). Otherwise `vectors`, float64 [N, r]: orthonormal, or in reduced echelon form where asked
+    for. `residual` is the largest |g·Q - Q| / |g| over sampled elements, 0 where the basis is exact.
     """
 
     shape: tuple[int, ...]
@@ -66,7 +68,7 @@ class Basis:
     def Q(self) -> np.ndarray:
         """Orthonormal columns [N, dim]."""
         if self.label is None:
-            return self.vectors
+            return np.linalg.qr(self.vectors)[0] if self.method.endswith(ECHELON) else self.vectors
         Q = (self.label[:, None] == np.arange(self.dim)).astype(np.float64)
         Q = Q if self.sign is None else Q * self.sign[:, None]
         return Q / np.sqrt((Q * Q).sum(0))
@@ -102,6 +104,7 @@ def solve(
     tol: float = TOL,
     max_dim: int = MAX_DIM,
     cache: Path | None = None,
+    rational: bool = False,
     generator: torch.Generator | None = None,
 ) -> Basis:
     """A basis of the invariants {v : g·v = v} of a term, always the whole space.
@@ -109,6 +112,8 @@ def solve(
     The axes are sorted before solving, so that V*V', V'*V and every map between the same axes are solved once. Bases
     are kept in memory, and as safetensors in the folder `cache` where one is given. `generator` draws the probes and
     the elements of the check (a fixed seed otherwise); the basis does not depend on it beyond rounding.
+    rational: the reduced echelon basis instead of an orthonormal one: sparse, in fractions where they fit, which are
+    checked again.
     Raises ValueError above `max_dim` components, SolverError when the result fails its check.
     """
     kept = [(axis, f) for axis, f in enumerate(term.factors) if not (isinstance(f, Irrep) and f.is_trivial)]
@@ -134,7 +139,18 @@ def solve(
             store.save(cache, key, arrays)
     where = {axis: place for place, (axis, _) in enumerate(order)}
     back = basis.transposed([where[axis] for axis, _ in kept])
+    if rational and back.label is None:
+        back = _echelon(group, term.factors, back, tol)
     return Basis(term.shape, back.method, back.residual, back.vectors, back.label, back.sign)
+
+
+def _echelon(group: Group, factors: tuple[Factor, ...], basis: Basis, tol: float) -> Basis:
+    E = readable(basis.vectors)
+    residual = check(group, factors, E, torch.Generator().manual_seed(1))
+    if residual > 10 * tol * max(1.0, np.abs(E).max(initial=0.0)):
+        what = f"the invariants of {Product(factors)} of {group}"
+        raise SolverError(f"{what}: in echelon form the residual is {residual:.1e}, orthonormal {basis.residual:.1e}")
+    return Basis(basis.shape, basis.method + ECHELON, residual, vectors=E)
 
 
 def _remembered(key: str, cache: Path | None) -> Basis | None:
@@ -195,26 +211,14 @@ def _numerical(group: Group, factors: tuple[Factor, ...], expected: int | None, 
     rows = given.reductive
     everything = len(rows) == len(given.algebra[0]) and len(given.discrete[0]) == 0
     start = [np.einsum("ab,bij->aij", rows, A) for A in given.algebra]
-    found = null_space(gram(start), expected=expected if everything else None, rng=rng, budget=MAX_BYTES)
-    return found if everything else _restrict(given, found)
-
-
-def _restrict(given: Constraints, found: NullSpace) -> NullSpace:
-    """Impose the generators that the Casimir operator left out, inside the subspace that it left over."""
-    Q = found.Q
-    triangles = []
-    if len(given.reductive) < len(given.algebra[0]):
-        for a in range(len(given.algebra[0])):
-            triangles.append(np.linalg.qr(derive([A[a] for A in given.algebra], Q), mode="r"))
-    for k in range(len(given.discrete[0])):
-        triangles.append(np.linalg.qr(act([h[k] for h in given.discrete], Q) - Q, mode="r"))
-    if not triangles or Q.shape[1] == 0:
-        return found
-    _, sizes, turn = np.linalg.svd(np.concatenate(triangles))
-    sizes = np.concatenate([sizes, np.zeros(Q.shape[1] - len(sizes))])
-    small = sizes < 1e-7 * max(1.0, sizes[0])
-    gap = float(sizes[small].max(initial=0.0) / sizes[~small].min(initial=1.0))
-    return NullSpace(Q @ turn[small].T, f"{found.method} + generators", max(found.gap, gap))
+    if any(A.any() for A in start):
+        found = null_space(gram(start), expected=expected if everything else None, rng=rng, budget=MAX_BYTES)
+    elif given.N <= DIRECT:
+        found = NullSpace(np.eye(given.N), "direct", 0.0)
+    else:  # nothing is known that makes the space small
+        together = Together(given)
+        found = null_space(together, expected=expected, rng=rng, budget=MAX_BYTES, top=together.top)
+    return found if everything else restrict(given, found)
 
 
 def check(group: Group, factors: tuple[Factor, ...], Q: np.ndarray, generator: torch.Generator) -> float:
@@ -237,7 +241,8 @@ def hom(group: Group, U: Product, W: Product, **options) -> Kernel:
     basis = solve(group, W * U.dual, **options)
     if basis.label is None:
         vectors = basis.vectors.T.reshape(-1, W.dim, U.dim)
-        return DenseKernel(vectors, tuple(f"q{i}" for i in range(len(vectors))), f"solver ({basis.method})")
+        caveat = "" if complete(group) else "; complete for the listed generators"
+        return DenseKernel(vectors, tuple(f"q{i}" for i in range(len(vectors))), f"solver ({basis.method}{caveat})")
     label = basis.label.reshape(W.dim, U.dim)
     sign = None if basis.sign is None else basis.sign.reshape(W.dim, U.dim)
     return OrbitKernel(label, sign, _names(basis, W, U), f"solver ({basis.method})")
