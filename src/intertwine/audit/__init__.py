@@ -1,5 +1,6 @@
 """Measure symmetry: how far off a model is, and where."""
 
+from . import separation as separation
 from .asserts import EquivarianceError as EquivarianceError
 from .asserts import assert_equivariant as assert_equivariant
 from .consensus import Consensus as Consensus
