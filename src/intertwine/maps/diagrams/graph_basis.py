@@ -214,9 +214,14 @@ class GraphKernel(Kernel):
 def kernel(group: Group, U: Product, W: Product, basis: str, **options) -> Kernel | None:
     """Hom(U, W) for tensor powers of V of Automorphism(graph), None for anything else; options as in `solver.solve`.
 
-    basis: "graphs" for bilabelled graphs, where few are enough; anything else for orbits of index tuples.
+    basis: "graphs" for bilabelled graphs, where few are enough; anything else for orbits of index tuples. Raises
+    ValueError where graphs are asked for and a factor is not V.
     """
-    if not isinstance(group, Automorphism) or not all(isinstance(f, Defining) for f in (*U.factors, *W.factors)):
+    if not isinstance(group, Automorphism):
+        return None
+    if not all(isinstance(f, Defining) for f in (*U.factors, *W.factors)):
+        if basis == "graphs":
+            raise ValueError(f"between: basis 'graphs' is for tensor powers of V, got {U} -> {W} of {group}")
         return None
     inner = _orbits(group, U, W, **options)
     return _of_graphs(group, U, W, inner) if basis == "graphs" else inner
