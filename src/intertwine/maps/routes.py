@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from scipy.linalg import solve_triangular
 
-from ..groups import Automorphism, Group
+from ..groups import Automorphism, Group, Wreath
 from ..reps import Product
-from . import product, schur, solver
+from . import product, schur, solver, wreath
 from .dense import DenseKernel
 from .diagrams import graph_basis
 from .diagrams import kernel as diagrams
@@ -54,7 +54,8 @@ def _schur(group: Group, U: Product, W: Product, options: Options) -> Kernel | N
 
 def _product(group: Group, U: Product, W: Product, options: Options) -> Kernel | None:
     inner = Options("auto", "independent", options.max_dim, options.tol, options.cache)
-    return product.kernel(group, U, W, lambda member, u, w: find(member, u, w, inner))
+    rule = wreath.kernel if isinstance(group, Wreath) else product.kernel
+    return rule(group, U, W, lambda member, u, w: find(member, u, w, inner))
 
 
 def _solver(group: Group, U: Product, W: Product, options: Options) -> Kernel:
