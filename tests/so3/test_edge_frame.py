@@ -47,7 +47,7 @@ def test_blocks_are_wigner_matrices(lmax, vectors):
     R = frame.blocks[1][:, :, [2, 0, 1]]  # columns 0, +1, -1: y, z, x
     assert_close(R.mT @ R, torch.eye(3, dtype=torch.float64).expand_as(R), **EXACT)
     for l, D in enumerate(frame.blocks):
-        order = [l + m for m in edge_frame._orders(l)]
+        order = [l + m for m in edge_frame.column_orders(l)]
         assert_close(D, so3.wigner_D(l, R)[:, :, order], **EXACT)
 
 
@@ -90,7 +90,7 @@ def test_the_roll_of_the_frame_does_not_matter(vectors, generator):
     rolled = []
     for l, D in enumerate(frame.blocks):
         zero = torch.zeros_like(angle)
-        order = [l + m for m in edge_frame._orders(l)]
+        order = [l + m for m in edge_frame.column_orders(l)]
         roll = so3.wigner_D(l, so3.angles_to_matrix(angle, zero, zero))[:, order][:, :, order]
         rolled.append(D @ roll)
     other = EdgeFrame(frame.direction, tuple(rolled), 3, 3)

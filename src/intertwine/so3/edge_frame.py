@@ -11,6 +11,7 @@ from functools import lru_cache
 import numpy as np
 import torch
 from jaxtyping import Float
+from scipy.linalg import block_diag
 from torch import Tensor
 
 from .harmonics import unit
@@ -108,7 +109,7 @@ def _table(lmax: int, mmax: int) -> np.ndarray:
         if l > 0:  # the part of degree l of d ⊗ R
             climb = np.array(_climb(l))
             d = climb @ np.einsum("bij,bkl->bikjl", d, R).reshape(count, 6 * l - 3, 6 * l - 3) @ climb.T
-        columns = d[:, :, [l + m for m in _orders(min(l, mmax))]]
+        columns = d[:, :, [l + m for m in column_orders(min(l, mmax))]]
         values.append(columns.reshape(count, -1))
         flipped.append(-columns[:, ::-1].reshape(count, -1))
     angles = np.outer(np.arange(lmax + 1), beta)
@@ -119,8 +120,8 @@ def _table(lmax: int, mmax: int) -> np.ndarray:
     return _frozen(found)
 
 
-def _orders(mmax: int) -> list[int]:
-    """0, +1, -1, +2, -2, .."""
+def column_orders(mmax: int) -> list[int]:
+    """The orders of the columns of a block: 0, +1, -1, +2, -2, .."""
     return [0, *(sign * m for m in range(1, mmax + 1) for sign in (1, -1))]
 
 
@@ -163,7 +164,7 @@ def _matrices(direction: Tensor, lmax: int, mmax: int) -> tuple[Tensor, ...]:
         stop = start + shape[0] * shape[1]
         rows = slice(lmax - l, lmax + l + 1)
         d, e = (part[:, start:stop].unflatten(1, shape) for part in (plain, flipped))
-        blocks.append(d * turns[:, rows, None] + e * swaps[:, rows, None])
+        blocks.append((d * turns[:, rows, None]).addcmul_(e, swaps[:, rows, None]))
         start = stop
     return tuple(blocks)
 
@@ -189,23 +190,33 @@ def _out_of(y: Orders, blocks: tuple[Tensor, ...]) -> Tensor:
 # --- their derivatives
 
 
+_DENSE_COMPONENTS = 16  # up to here all pairs of components at once are cheaper than a product for each degree
+
+
 @lru_cache(maxsize=32)
 def _generator_table(lmax: int) -> np.ndarray:
-    """The generators of degrees 0..lmax, [entries of all blocks, 3]."""
-    return _frozen(np.concatenate([generators(l).reshape(3, -1) for l in range(lmax + 1)], 1).T.copy())
+    """The generators of degrees 0..lmax, [pairs of components, 3]: all pairs, or those of equal degree."""
+    blocks = [generators(l) for l in range(lmax + 1)]
+    if (lmax + 1) ** 2 <= _DENSE_COMPONENTS:
+        blocks = [np.stack([block_diag(*(G[k] for G in blocks)) for k in range(3)])]
+    return _frozen(np.concatenate([G.reshape(3, -1) for G in blocks], 1).T.copy())
 
 
-def _torque(p: Tensor, q: Tensor) -> Float[Tensor, "edges 3"]:
+def torque(p: Tensor, q: Tensor) -> Float[Tensor, "edges 3"]:
     """Σ over components and channels of p (G_k q), k = x, y, z."""
-    lmax = round(p.shape[1] ** 0.5) - 1
-    rows = [slice(l * l, (l + 1) ** 2) for l in range(lmax + 1)]
-    pairs = torch.cat([torch.bmm(p[:, row], q[:, row].mT).flatten(1) for row in rows], 1)
-    return pairs @ torch.tensor(_generator_table(lmax), dtype=p.dtype, device=p.device)
+    components = p.shape[1]
+    lmax = round(components**0.5) - 1
+    rows = [slice(l * l, (l + 1) ** 2) for l in range(lmax + 1)] if components > _DENSE_COMPONENTS else [slice(None)]
+    pairs = [torch.bmm(p[:, row], q[:, row].mT).flatten(1) for row in rows]
+    table = torch.tensor(_generator_table(lmax), dtype=p.dtype, device=p.device)
+    return (torch.cat(pairs, 1) if len(pairs) > 1 else pairs[0]) @ table
 
 
 class _Into(torch.autograd.Function):
     """(x, direction, blocks) -> orders. A turn ω of the frame changes Dᵀx by -Dᵀ(ω·G)x, and a shift dr of the direction
     is the turn r × dr."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(x: Tensor, direction: Tensor, *blocks: Tensor) -> Orders:
@@ -219,12 +230,14 @@ class _Into(torch.autograd.Function):
     def backward(ctx, *g: Tensor):
         x, direction, *blocks = ctx.saved_tensors
         back = _OutOf.apply(direction, len(blocks), *blocks, *g)
-        turn = torch.linalg.cross(_torque(back, x), direction).neg() if ctx.needs_input_grad[1] else None
+        turn = torch.linalg.cross(torque(back, x), direction).neg() if ctx.needs_input_grad[1] else None
         return back, turn, *([None] * len(blocks))
 
 
 class _OutOf(torch.autograd.Function):
     """(direction, number of blocks, blocks, orders) -> features."""
+
+    generate_vmap_rule = True
 
     @staticmethod
     def forward(direction: Tensor, count: int, *rest: Tensor) -> Tensor:
@@ -239,7 +252,7 @@ class _OutOf(torch.autograd.Function):
     def backward(ctx, g: Tensor):
         direction, *blocks, z = ctx.saved_tensors
         back = _Into.apply(g, direction, *blocks)
-        turn = torch.linalg.cross(_torque(g, z), direction) if ctx.needs_input_grad[0] else None
+        turn = torch.linalg.cross(torque(g, z), direction) if ctx.needs_input_grad[0] else None
         return turn, None, *([None] * len(blocks)), *back
 
 

@@ -8,6 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .edge_frame import EdgeFrame, Orders, check_orders
+from .so2_edge_sum import SO2EdgeSum
+from .so2_plan import SO2Plan, convolve, edge_sum
 from .wigner import check_degree, clebsch_gordan
 
 
@@ -43,9 +45,10 @@ class SO2Convolution(nn.Module):
         self.lmax_in, self.lmax_out, self.mmax = lmax_in, lmax_out, mmax
         self.channels_in, self.channels_out = channels_in, channels_out
         self.extra_scalars, self.parity = extra_scalars, parity
+        self.plan = SO2Plan(lmax_in, lmax_out, mmax, channels_in, channels_out, parity)
         weights = []
         for m in range(mmax + 1):
-            rows, columns = (lmax_in + 1 - m) * channels_in, (lmax_out + 1 - m) * channels_out
+            rows, columns = self.plan.widths(m)
             halves = 1 if m == 0 or parity else 2
             width = columns * halves + (extra_scalars if m == 0 else 0)
             weights.append(nn.Parameter(torch.randn(rows, width, generator=generator) / math.sqrt(rows * halves)))
@@ -55,7 +58,7 @@ class SO2Convolution(nn.Module):
     @property
     def scale_numel(self) -> int:
         """Length of `scale` in the call: one number for each order m >= 0, degree and input channel."""
-        return sum(len(weight) for weight in self.weights)
+        return self.plan.scale_numel
 
     def extra_repr(self) -> str:
         """Degrees, channels, orders."""
@@ -77,25 +80,13 @@ class SO2Convolution(nn.Module):
                 f"SO2Convolution: expected orders 0..{self.mmax} with {self.lmax_in + 1} degrees and "
                 f"{self.channels_in} channels, got {len(y)} orders, the first of shape {tuple(y[0].shape)}"
             )
-        if scale is not None and scale.shape != (len(y[0]), self.scale_numel):
-            raise ValueError(
-                f"SO2Convolution: scale must be [{len(y[0])}, {self.scale_numel}], got {tuple(scale.shape)}"
-            )
-        factors = None if scale is None else scale.split([len(weight) for weight in self.weights], 1)
-        out, extra = [], None
-        for m, weight in enumerate(self.weights):
-            x = y[m].flatten(-2)
-            if factors is not None:
-                x = x * (factors[m] if m == 0 else factors[m][:, None])
-            z = torch.matmul(x, weight) if m or self.bias is None else torch.addmm(self.bias, x, weight)
-            width = (self.lmax_out + 1 - m) * self.channels_out
-            if m == 0:
-                z, extra = z.split([width, self.extra_scalars], 1) if self.extra_scalars else (z, None)
-            elif not self.parity:
-                real, imaginary = z.split(width, -1)
-                z = torch.stack([real[:, 0] - imaginary[:, 1], real[:, 1] + imaginary[:, 0]], 1)
-            out.append(z.unflatten(-1, (self.lmax_out + 1 - m, self.channels_out)))
-        return tuple(out) if extra is None else (tuple(out), extra)
+        self._check_scale(scale, len(y[0]))
+        out, extra = convolve(self.plan, y, list(self.weights), self.bias, scale)
+        return (out, extra) if self.extra_scalars else out
+
+    def _check_scale(self, scale: Tensor | None, edges: int) -> None:
+        if scale is not None and scale.shape != (edges, self.scale_numel):
+            raise ValueError(f"SO2Convolution: scale must be [{edges}, {self.scale_numel}], got {tuple(scale.shape)}")
 
 
 class SO2EdgeConv(nn.Module):
@@ -128,10 +119,20 @@ class SO2EdgeConv(nn.Module):
                 f"SO2EdgeConv: frames up to degree {frame.lmax}, order {frame.mmax}; the convolution needs degree "
                 f"{max(conv.lmax_in, conv.lmax_out)}, order {conv.mmax}: build them with EdgeFrame.from_vectors"
             )
-        narrow = frame.truncated(conv.lmax_in, conv.mmax)
-        message = frame.truncated(conv.lmax_out, conv.mmax).out_of(conv(narrow.into(x.index_select(0, src)), scale))
+        if x.ndim != 3 or x.shape[1:] != ((conv.lmax_in + 1) ** 2, conv.channels_in):
+            raise ValueError(
+                f"SO2EdgeConv: features are [nodes, {(conv.lmax_in + 1) ** 2}, {conv.channels_in}], "
+                f"got {tuple(x.shape)}"
+            )
+        conv._check_scale(scale, len(src))
         n_nodes = len(x) if n_nodes is None else n_nodes
-        return message.new_zeros(n_nodes, *message.shape[1:]).index_add(0, dst, message)
+        if torch.compiler.is_compiling():
+            # torch 2.13 compiles an autograd function inside torch.func.grad to wrong second derivatives, silently
+            return edge_sum(conv.plan, frame, x, list(conv.weights), conv.bias, scale, src, dst, n_nodes)
+        blocks = frame.blocks[: max(conv.lmax_in, conv.lmax_out) + 1]
+        return SO2EdgeSum.apply(
+            conv.plan, n_nodes, x, frame.direction, conv.bias, scale, src, dst, *conv.weights, *blocks
+        )
 
 
 def so2_weights_from_cg(
