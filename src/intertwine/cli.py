@@ -80,6 +80,7 @@ def _add_basis(commands: Any) -> None:
     basis.add_argument("group", help='such as "S(5)", "O(3)", "S(3) * SO(3)"')
     basis.add_argument("rep_in", help='such as "V^2 + 3*V", "8x0e + 4x1o"')
     basis.add_argument("rep_out")
+    basis.add_argument("--basis", default="independent", help="which one: orbit, graphs, spanning or orthonormal")
     basis.add_argument("--plot", metavar="FILE", help="draw the basis as images (png, svg or pdf)")
     basis.add_argument("--limit", type=int, default=8, help="print so many basis maps for each pair of terms (8)")
     basis.set_defaults(run=_basis)
@@ -104,7 +105,7 @@ def _basis(arguments: argparse.Namespace) -> int:
     group = parse_group(arguments.group)
     irreps = Irreps if group in (O(3), SO(3)) else None
     rep_in, rep_out = (parse_rep(text, group, irreps=irreps) for text in (arguments.rep_in, arguments.rep_out))
-    space = maps.between(rep_in, rep_out, allow_zero=True)
+    space = maps.between(rep_in, rep_out, basis=arguments.basis, allow_zero=True)
     print(f"dimension {space.dim}")
     print(maps.describe(space, most=arguments.limit))
     if arguments.plot and space.dim:
