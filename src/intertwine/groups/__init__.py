@@ -5,6 +5,12 @@ from .automorphism import Automorphism as Automorphism
 from .cayley import positions as positions
 from .cayley import subgroup as subgroup
 from .cayley import subsample as subsample
+from .decomposition import cartan as cartan
+from .decomposition import coordinates as coordinates
+from .decomposition import from_coordinates as from_coordinates
+from .decomposition import iwasawa as iwasawa
+from .decomposition import polar as polar
+from .decomposition import polar_log as polar_log
 from .embedding import Embedding as Embedding
 from .embedding import embedding as embedding
 from .finite import A as A
@@ -12,6 +18,9 @@ from .finite import S as S
 from .finite import Trivial as Trivial
 from .generated import MatrixGroup as MatrixGroup
 from .group import Group as Group
+from .invariant_measure import Samples as Samples
+from .invariant_measure import haar_weight as haar_weight
+from .invariant_measure import sample_invariant as sample_invariant
 from .matrix import SE as SE
 from .matrix import SO as SO
 from .matrix import E as E
