@@ -65,9 +65,10 @@ class EMLP(nn.Module):
         self.rep_in, self.rep_out, self.hidden = rep_in, rep_out, gate.rep_out
         self.gate = gate
         self.linears, self.bilinears = nn.ModuleList(), nn.ModuleList()
+        inner = _numbers_together(gate.rep_in)
         for k in range(layers):
-            self.linears.append(Linear(gate.rep_out if k else rep_in, gate.rep_in, generator=generator, **options))
-            self.bilinears.append(Bilinear(gate.rep_in, generator=generator))
+            self.linears.append(Linear(gate.rep_out if k else rep_in, inner, generator=generator, **options))
+            self.bilinears.append(Bilinear(inner, generator=generator))
         self.last = Linear(gate.rep_out, rep_out, generator=generator, **options)
 
     def forward(self, x: Float[Tensor, "*batch dim_in"]) -> Float[Tensor, "*batch dim_out"]:
@@ -76,3 +77,14 @@ class EMLP(nn.Module):
             x = linear(x)
             x = self.gate(x + 0.1 * bilinear(x))
         return self.last(x)
+
+
+def _numbers_together(rep: Rep) -> Rep:
+    """Neighbouring terms of the same kind and one component as one term, which lies in memory just so."""
+    terms = list(rep.terms[:1])
+    for W, c in rep.terms[1:]:
+        if terms[-1][0] == W and W.dim == 1:
+            terms[-1] = W, terms[-1][1] + c
+        else:
+            terms.append((W, c))
+    return rep._with(rep.group, terms)
