@@ -74,8 +74,4 @@ def exp(group: Group, X):
 def _flow(group: Group, X: torch.Tensor):
     if group.is_finite:
         return group.identity(len(X))
-    flow = torch.linalg.matrix_exp(X)
-    if not isinstance(group, Wreath):
-        return flow
-    blocks = flow.unflatten(-1, (group.m, -1)).unflatten(-3, (group.m, -1))
-    return blocks.diagonal(dim1=-4, dim2=-2).movedim(-1, -3), group.places.identity(len(X))
+    return group.exp(X) if isinstance(group, Wreath) else torch.linalg.matrix_exp(X)

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from intertwine import maps, nn
+from intertwine.audit import assert_equivariant
 from intertwine.groups import GL, SO, Cyclic, O, Power, S, Sp, Wreath
 from intertwine.maps import solver
 
@@ -53,6 +54,4 @@ def test_higher_powers_are_solved():
 @pytest.mark.parametrize("group", [Wreath(S(3), 2), Wreath(SO(2), 2)], ids=str)
 def test_layers_are_equivariant(group, generator):
     layer = nn.Linear(2 * group.V + group.trivial, 3 * group.V, generator=generator).double()
-    g = group.sample(5, generator=generator)
-    x = layer.rep_in.randn(5, generator=generator, dtype=torch.float64)
-    assert torch.allclose(layer(layer.rep_in.act(g, x)), layer.rep_out.act(g, layer(x)), atol=1e-10)
+    assert_equivariant(layer, elements=6, atol=1e-10, generator=generator)

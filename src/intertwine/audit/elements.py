@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..groups import E, Group, Lorentz, O
+from ..groups import E, Group, Lorentz, O, Wreath
 from ..groups.group import Element
 from ..groups.product import parts
 
@@ -24,7 +24,7 @@ def count(group: Group, g: Element) -> int:
 def concatenate(group: Group, stacks: list[Element]) -> Element:
     """Join stacks of elements along their batch axis."""
     if isinstance(stacks[0], tuple):
-        return tuple(concatenate(part, [s[i] for s in stacks]) for i, part in enumerate(parts(group)))
+        return tuple(concatenate(group, [s[i] for s in stacks]) for i in range(len(stacks[0])))
     return torch.cat([s.to(stacks[0]) for s in stacks])
 
 
@@ -44,8 +44,8 @@ def exponential(group: Group, X: Any, t: float) -> Element:
     if isinstance(X, tuple):
         return tuple(exponential(part, x, t) for part, x in zip(parts(group), X))
     if group.is_finite:
-        return group.identity(len(X)).clone()
-    return torch.linalg.matrix_exp(t * X)
+        return concatenate(group, [group.identity(len(X))])
+    return group.exp(t * X) if isinstance(group, Wreath) else torch.linalg.matrix_exp(t * X)
 
 
 def special_elements(group: Group) -> tuple[Element, list[str]]:
@@ -95,7 +95,7 @@ class Sampler:
     def _draw(self, group: Group, k: int, generator: torch.Generator) -> Element:
         if len(parts(group)) > 1:
             return tuple(self._draw(part, k, generator) for part in parts(group))
-        if group.is_compact:
+        if group.is_compact or isinstance(group, Wreath):
             return group.sample(k, generator=generator)
         if isinstance(group, E):
             g = group.sample(k, generator=generator)
@@ -134,6 +134,10 @@ def describe(group: Group, g: Element) -> str:
     members = parts(group)
     if len(members) > 1:
         return "; ".join(f"{part}: {describe(part, x)}" for part, x in zip(members, g))
+    if isinstance(group, Wreath):
+        moved = f"{group.places}: {describe(group.places, g[1])}"
+        kept = [f"part {i}: {describe(group.G, group.G.take(g[0], i))}" for i in range(group.m)]
+        return "; ".join([moved, *kept])
     if isinstance(group, E):
         n, shift = group.n, group.translation_part(g).double()
         text = describe(group.linear, group.linear_part(g))

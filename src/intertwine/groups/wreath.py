@@ -9,6 +9,7 @@ from torch import Tensor
 
 from .finite import S
 from .group import Element, Group, listable
+from .matrix import LinearGroup
 from .product import DirectProduct, product
 
 
@@ -99,6 +100,16 @@ class Wreath(Group):
         for i in range(self.m):
             algebra[i, :, i * d : (i + 1) * d, i * d : (i + 1) * d] = own
         return algebra.flatten(0, 1)
+
+    def exp(self, X: Tensor) -> Element:
+        """The elements exp(X) of Lie algebra elements X [..., n, n]; the parts keep their places.
+
+        Raises ValueError where the elements of G are not its matrices.
+        """
+        if not isinstance(self.G, LinearGroup):
+            raise ValueError(f"exp: elements of {self.G} are not matrices, so those of {self} are not read off X")
+        blocks = torch.linalg.matrix_exp(X).unflatten(-1, (self.m, -1)).unflatten(-3, (self.m, -1))
+        return blocks.diagonal(dim1=-4, dim2=-2).movedim(-1, -3), self.places.identity(*X.shape[:-2]).to(X.device)
 
     def _elements(self) -> Element:
         grid = torch.cartesian_prod(*[torch.arange(self.G.order)] * self.m, torch.arange(math.factorial(self.m)))
