@@ -325,6 +325,31 @@ def test_memory_of_a_large_graph(generator):
     assert meter.peak < 4 * x.nbytes
 
 
+@pytest.mark.parametrize(("group", "order"), [(S(30), 2), (S(16), 3), (O(30), 2), (O(12), 3), (Sp(20), 2)], ids=str)
+def test_peak_memory_forward(group, order, generator):
+    """Beyond input and output: three times these and the stacked contractions at most."""
+    c = 4
+    space = maps.between(c * group.V**order, c * group.V**order)
+    x, w = (t.detach() for t in draw(space, generator, (1,), torch.float32))
+    stacks = sum(
+        group.dim_V**meeting.axes * sum(slots * c for _, slots in meeting.ins) * x.element_size()
+        for meeting in space._diagrams.plan.meetings
+    )
+    space.apply(x, w)
+    with Meter() as meter:
+        y = space.apply(x, w)
+    assert meter.peak <= 3 * (x.nbytes + y.nbytes + stacks)
+    if order == 2:
+        assert meter.largest < group.dim_V**4 * x.element_size()
+
+
+@pytest.mark.parametrize(("group", "order"), [(S, 2), (S, 3), (O, 2), (O, 3), (Sp, 2)])
+def test_operations_grow_with_the_size_of_a_tensor(group, order):
+    """n^order, not n^(2 order): from n = 24 to 48 at most 5% above 2^order; below it while smaller products count."""
+    small, large = (maps.between(group(n).V ** order, group(n).V ** order).flops() for n in (24, 48))
+    assert 0.75 * 2**order < large / small < 1.05 * 2**order
+
+
 def test_operations_are_counted():
     """2 → 2 of S(n): the products, then sums and broadcasts of n² entries each."""
     n, c = 30, 16
