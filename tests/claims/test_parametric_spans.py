@@ -178,8 +178,8 @@ CLAIM = Claim(
     experiment=experiment,
     holds=holds,
     ours=ours,
-    short={"seeds": 1, "steps": 60, "train": 200},
-    full={"seeds": 10, "steps": 400, "train": 200},
+    short={"seeds": 1, "steps": 100, "train": 200},
+    full={"seeds": 6, "steps": 400, "train": 200},
 )
 
 
