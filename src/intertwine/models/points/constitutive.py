@@ -17,9 +17,11 @@ class Constitutive(nn.Module):
     """Second Piola-Kirchhoff stress S from the right Cauchy-Green tensor C = FᵀF and structural tensors.
 
     structural: kinds of the tensors that say how the material is made, given to `forward` after C: a ⊗ a for fibres
-    along a is `Cartesian(2, symmetric=True)`. energy: S = 2 ∂W/∂C of a learned energy density W of the invariants, so
-    that no work is gained in a closed cycle; False: S = Σ φ(invariants) · covariants, any law. degree, hidden, group,
-    generator: as in `nn.EquivariantFunction`. S has the units of W, an energy per volume of the undeformed solid.
+    along a is `Cartesian(2, symmetric=True)`. The invariants are those of the strain E = (C - 1)/2, which vanishes
+    without deformation, and of the structural tensors. energy: S = ∂W/∂E = 2 ∂W/∂C of a learned energy density W of
+    the invariants, so that no work is gained in a closed cycle; False: S = Σ φ(invariants) · covariants, any law.
+    degree, hidden, group, generator: as in `nn.EquivariantFunction`. S has the units of W, an energy per volume of the
+    undeformed solid.
     Raises as `nn.EquivariantFunction` does. Source: arXiv:2508.12596.
     """
 
@@ -34,7 +36,7 @@ class Constitutive(nn.Module):
         generator: torch.Generator | None = None,
     ):
         super().__init__()
-        self.names = ("C", *(f"A{k + 1}" for k in range(len(structural))))
+        self.names = ("E", *(f"A{k + 1}" for k in range(len(structural))))
         inputs = dict(zip(self.names, (STRETCH, *structural)))
         self.has_energy = bool(energy)
         output = Cartesian(0) if energy else STRETCH
@@ -47,8 +49,8 @@ class Constitutive(nn.Module):
         inputs = self._named(C, structural)
         if not self.has_energy:
             return self.function(inputs)
-        slope = torch.func.grad(lambda C: self.function(inputs | {"C": C}).sum())(C)
-        return slope + slope.mT  # half of it is the gradient among symmetric tensors, and S is twice that
+        slope = torch.func.grad(lambda E: self.function(inputs | {"E": E}).sum())(inputs["E"])
+        return (slope + slope.mT) / 2  # the gradient among symmetric tensors
 
     def energy(self, C: Float[Tensor, "*batch 3 3"], *structural: Float[Tensor, "..."]) -> Float[Tensor, "*batch"]:
         """The energy density W, up to a constant. Raises ValueError for a law without energy."""
@@ -61,4 +63,5 @@ class Constitutive(nn.Module):
             raise ValueError(
                 f"Constitutive: built for {len(self.names) - 1} structural tensors, forward got {len(structural)}"
             )
-        return dict(zip(self.names, (C, *structural)))
+        strain = (C - torch.eye(3, dtype=C.dtype, device=C.device)) / 2
+        return dict(zip(self.names, (strain, *structural)))
