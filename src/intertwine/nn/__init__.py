@@ -9,6 +9,9 @@ from .gate import Gate as Gate
 from .gate import gate_rep as gate_rep
 from .law import Law as Law
 from .law import law as law
+from .lie_conv import LieConv as LieConv
+from .lie_conv import LieLift as LieLift
+from .lie_conv import LieProject as LieProject
 from .linear import Linear as Linear
 from .norm import DegreeRMSNorm as DegreeRMSNorm
 from .norm import EquivariantBatchNorm as EquivariantBatchNorm
@@ -24,5 +27,6 @@ from .radial import ExpEnvelope as ExpEnvelope
 from .radial import Gaussian as Gaussian
 from .radial import PolynomialEnvelope as PolynomialEnvelope
 from .radial import SmoothBump as SmoothBump
+from .siren import KernelNet as KernelNet
 from .span import SpanLinear as SpanLinear
 from .tensor_function import EquivariantFunction as EquivariantFunction

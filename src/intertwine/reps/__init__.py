@@ -14,6 +14,7 @@ from .external import outer as outer
 from .external import pull as pull
 from .factor import Factor as Factor
 from .finite_irreps import irrep_labels as irrep_labels
+from .image_actions import Images as Images
 from .induced import Induced as Induced
 from .irrep import Irrep as Irrep
 from .irrep import known_irreps as known_irreps

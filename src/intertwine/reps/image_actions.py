@@ -1,0 +1,54 @@
+"""Actions on images: a warp moves what an image shows and leaves the grid of pixels where it is."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from ..groups import Group
+from ..groups.group import Element
+from ..groups.matrix import E
+from .action import Action, check_batch
+
+
+class Images(Action):
+    """Images of the plane, Float[Tensor, "*batch channels height width"]: (g·f)(x) = f(g⁻¹x), zero outside the image.
+
+    Positions are (x, y), x to the right and y down, from the centre, in units of half the height. `group` moves points
+    of the plane: SO(2), O(2), SL(2), GLPlus(2), or SE(2), E(2), Affine(2) with translations in the same unit. `mode`
+    interpolates between pixels, "bilinear" or "bicubic"; (gh)·f = g·(h·f) holds as far as that goes, and exactly for
+    quarter turns of square images. Raises ValueError for a group of another space or another mode.
+    """
+
+    def __init__(self, group: Group, mode: str = "bilinear"):
+        if getattr(group, "n", None) != 2 or getattr(group, "element_ndim", None) != 2:
+            raise ValueError(f"Images: {group} does not move the plane; give SO(2), SL(2), Affine(2) or similar")
+        if mode not in ("bilinear", "bicubic"):
+            raise ValueError(f"Images({group}): mode must be 'bilinear' or 'bicubic', got {mode!r}")
+        self.group, self.mode = group, mode
+
+    def act(
+        self, g: Element, x: Float[Tensor, "*batch channels height width"]
+    ) -> Float[Tensor, "*batch channels height width"]:
+        """Warp every image. Raises ValueError on missing axes, a wrong batch, or pixels that are no floats."""
+        if x.ndim < 3 or not x.is_floating_point():
+            raise ValueError(
+                f"{self}: needs real images [..., channels, height, width], got {x.dtype} {tuple(x.shape)}"
+            )
+        batch = self.group.batch_shape(g)
+        check_batch(self, batch, x.shape[:-3])
+        inverse = self.group.inverse(g)
+        if isinstance(self.group, E):
+            A, t = self.group.linear_part(inverse), self.group.translation_part(inverse)
+        else:
+            A, t = inverse, torch.zeros_like(inverse[..., 0])
+        # torch measures x in half widths, the action in half heights.
+        channels, height, width = x.shape[-3:]
+        unit = torch.tensor([width / height, 1.0], dtype=A.dtype, device=A.device)
+        theta = torch.cat([A * unit / unit[:, None], (t / unit)[..., None]], -1).to(x)
+        theta = theta.reshape(*batch, *[1] * (x.ndim - 3 - len(batch)), 2, 3).expand(*x.shape[:-3], 2, 3)
+        flat = x.reshape(-1, channels, height, width)
+        grid = nn.functional.affine_grid(theta.reshape(-1, 2, 3), list(flat.shape), align_corners=False)
+        return nn.functional.grid_sample(flat, grid, mode=self.mode, align_corners=False).reshape(x.shape)
+
+    def __repr__(self) -> str:
+        return f"Images({self.group})" if self.mode == "bilinear" else f"Images({self.group}, mode={self.mode!r})"
