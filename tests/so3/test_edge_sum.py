@@ -42,7 +42,7 @@ class Case:
         return self.conv(x, Y, w, self.src, self.dst, self.nodes)
 
     def plain(self, x, Y, w):
-        constants = self.conv._table(Y), self.conv._entries, self.conv._entry_weights
+        constants = *self.conv._table(Y), self.conv._entries, self.conv._entry_weights
         return edge_chunks.plain(self.conv._plan, constants, x, Y, w.flatten(1), self.src, self.dst, self.nodes)
 
 

@@ -23,11 +23,26 @@ def to_e3nn(irreps: Irreps, x: torch.Tensor) -> torch.Tensor:
     return torch.cat([block.mT.flatten(-2) for block in irreps.split(x)], -1)
 
 
-@pytest.mark.parametrize(("one", "two", "out"), PAIRS)
-@pytest.mark.parametrize("path_normalization", ["element", "path"])
-def test_equal_to_e3nn_weight_by_weight(o3, one, two, out, path_normalization, generator, float64_default):
-    ours = TensorProduct(one, two, out, path_normalization=path_normalization)
-    instructions = [(p.i1, p.i2, p.i3, "uvu", True) for p in ours.paths]
+MODES = {  # mode: inputs and output that fit it, both parities, unequal channels, repeated irreps
+    "uvw": ("2x1o + 3x0e + 1x1e", "3x1o + 2x2e", "4x1o + 2x1e + 3x2o + 2x1e + 1x0e"),
+    "uvu": PAIRS[1],
+    "uvv": ("2x1o + 1x2e", "2x0e + 3x1o + 2x1e", "2x1o + 3x2o + 3x0e + 3x1e"),
+    "uuw": ("3x1o + 2x0e + 2x1e", "3x1o + 2x2e + 3x1o", "4x1e + 2x2e + 3x0e + 2x2o"),
+    "uuu": ("3x1o + 2x0e + 3x2e", "3x1o + 2x2e + 3x1o", "3x1e + 2x2e + 3x0e + 3x1o"),
+    "uvuv": ("2x1o + 1x2e", "3x1o + 2x0e", "6x0e + 6x1e + 4x1o + 3x3o + 2x2e"),
+    "uvu<v": ("4x1o + 3x0e", "4x1o + 3x2e", "6x1e + 6x2e + 3x2e + 6x0e"),
+    "u<vw": ("4x1o + 3x0e", "4x1o + 3x2e", "2x1e + 5x2e + 3x0e"),
+}
+UNWEIGHTED = ("uvu", "uvv", "uuw", "uuu", "uvuv", "uvu<v")
+
+
+def pair_with_e3nn(o3, one, two, out, mode, weights, generator, **normalization):
+    """Ours and theirs on the same numbers: outputs in e3nn's layout."""
+    if mode == "uuw" and weights == "none":
+        out = "1x1e + 1x2e + 1x0e"  # without weights all channels are added up
+    own = {{"irrep_normalization": "normalization"}.get(name, name): value for name, value in normalization.items()}
+    ours = TensorProduct(one, two, out, mode=mode, weights=weights, **own).double()
+    instructions = [(p.i1, p.i2, p.i3, mode, weights != "none") for p in ours.paths]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs = o3.TensorProduct(
@@ -35,13 +50,28 @@ def test_equal_to_e3nn_weight_by_weight(o3, one, two, out, path_normalization, g
             instructions,
             shared_weights=False,
             internal_weights=False,
-            path_normalization=path_normalization,
+            **normalization,
         )
     assert ours.weight_shape == (theirs.weight_numel,)
     x, y = (Irreps(i).randn(6, generator=generator, dtype=torch.float64) for i in (one, two))
-    w = torch.randn(6, ours.weight_numel, generator=generator, dtype=torch.float64)
-    expected = theirs(to_e3nn(Irreps(one), x), to_e3nn(Irreps(two), y), w)
-    assert_close(to_e3nn(ours.rep_out, ours(x, y, w)), expected, **EXACT)
+    w = [torch.randn(6, ours.weight_numel, generator=generator, dtype=torch.float64)] * (weights != "none")
+    return to_e3nn(ours.rep_out, ours(x, y, *w)), theirs(to_e3nn(Irreps(one), x), to_e3nn(Irreps(two), y), *w)
+
+
+@pytest.mark.parametrize(("one", "two", "out"), PAIRS)
+@pytest.mark.parametrize("path_normalization", ["element", "path"])
+def test_equal_to_e3nn_weight_by_weight(o3, one, two, out, path_normalization, generator, float64_default):
+    normalization = {"path_normalization": path_normalization}
+    assert_close(*pair_with_e3nn(o3, one, two, out, "uvu", "external", generator, **normalization), **EXACT)
+
+
+@pytest.mark.parametrize(
+    ("mode", "weights"), [*((mode, "external") for mode in MODES), *((mode, "none") for mode in UNWEIGHTED)]
+)
+@pytest.mark.parametrize("normalization", ["component", "norm"])
+def test_every_mode_equals_e3nn(o3, mode, weights, normalization, generator, float64_default):
+    both = pair_with_e3nn(o3, *MODES[mode], mode, weights, generator, irrep_normalization=normalization)
+    assert_close(*both, **EXACT)
 
 
 def test_cross_product():
@@ -50,10 +80,17 @@ def test_cross_product():
     assert_close(product(x, y), torch.linalg.cross(x, y) / 6**0.5 * 3**0.5, **EXACT)
 
 
+@pytest.mark.parametrize("mode", MODES)
 @pytest.mark.parametrize("weights", ["external", "shared", "none"])
-def test_product_is_equivariant(weights, generator):
-    one, two, out = (Irreps(text) for text in PAIRS[1])
-    product = TensorProduct(one, two, out, weights=weights, generator=generator).double()
+def test_product_is_equivariant(mode, weights, generator):
+    if weights == "none" and mode not in UNWEIGHTED:
+        with pytest.raises(ValueError, match=f"mode {mode} mixes channels by its weights"):
+            TensorProduct(*MODES[mode], mode=mode, weights=weights)
+        return
+    one, two, out = (Irreps(text) for text in MODES[mode])
+    if mode == "uuw" and weights == "none":
+        out = Irreps("1e + 2e")
+    product = TensorProduct(one, two, out, mode=mode, weights=weights, generator=generator).double()
     x, y = (irreps.randn(5, generator=generator, dtype=torch.float64) for irreps in (one, two))
     w = [torch.randn(5, product.weight_numel, generator=generator, dtype=torch.float64)] * (weights == "external")
     g = -so3.random_rotation(5, generator=generator)
@@ -87,8 +124,10 @@ def test_product_errors(generator):
         product(x, y, torch.zeros(3, 5))
     with pytest.raises(ValueError, match="has dimension 6, the data has trailing dimension 5"):
         product(x[:, :5], y, w)
-    with pytest.raises(ValueError, match="mode 'uvw' is not there"):
-        TensorProduct("2x1o", "1o", "2x1e", mode="uvw")
+    with pytest.raises(ValueError, match="mode 'uvx' is not one of uvw, uvu"):
+        TensorProduct("2x1o", "1o", "2x1e", mode="uvx")
+    with pytest.raises(ValueError, match=r"path \(0, 0, 0\) in mode uuu .* cannot lead from 2x1o and 1x1o to 2x1e"):
+        TensorProduct("2x1o", "1o", "2x1e", [(0, 0, 0)], mode="uuu")
     with pytest.raises(ValueError, match="weights 'mine' is not one of"):
         TensorProduct("2x1o", "1o", "2x1e", weights="mine")
     with pytest.raises(ValueError, match="give a generator"):

@@ -2,6 +2,7 @@
 
 from .cartesian import CartesianTensor as CartesianTensor
 from .cartesian import P as P
+from .edge_conv import EdgeConv as EdgeConv
 from .edge_frame import EdgeFrame as EdgeFrame
 from .grid import S2Grid as S2Grid
 from .harmonics import spherical_harmonics as spherical_harmonics
@@ -20,7 +21,6 @@ from .so2_conv import SO2Convolution as SO2Convolution
 from .so2_conv import SO2EdgeConv as SO2EdgeConv
 from .so2_conv import so2_weights_from_cg as so2_weights_from_cg
 from .spherical import Spherical as Spherical
-from .tensor_product import EdgeConv as EdgeConv
 from .tensor_product import TensorProduct as TensorProduct
 from .wigner import clebsch_gordan as clebsch_gordan
 from .wigner import generators as generators

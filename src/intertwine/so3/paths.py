@@ -1,82 +1,15 @@
-"""Which products of irreps enter a tensor product, how they are scaled, and where their weights lie."""
+"""Where everything lies in a depth-wise convolution over edges: rows of constants, weights, blocks of the output."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from math import sqrt
-from typing import NamedTuple
 
 import numpy as np
 
+from .couplings import coupled
 from .irreps import Irrep, Irreps
 from .wigner import clebsch_gordan
-
-NORMALIZATIONS = ("component", "norm")
-PATH_NORMALIZATIONS = ("element", "path")
-
-
-class Path(NamedTuple):
-    """One coupling: block i1 of the first input with block i2 of the second into block i3 of the output."""
-
-    i1: int
-    i2: int
-    i3: int
-    mode: str
-    has_weight: bool
-    scale: float
-
-
-def coupled(a: Irrep, b: Irrep, c: Irrep) -> bool:
-    """Whether c is in a ⊗ b. Mixing O(3) and SO(3) raises TypeError."""
-    return c in a * b
-
-
-def uvu_paths(
-    irreps_in1: Irreps,
-    irreps_in2: Irreps,
-    irreps_out: Irreps,
-    chosen: Sequence[tuple[int, int, int]] | None,
-    *,
-    has_weight: bool,
-    normalization: str = "component",
-    path_normalization: str = "element",
-) -> tuple[Path, ...]:
-    """Depth-wise paths with e3nn's scales; `chosen` lists (i1, i2, i3), by default every one that exists.
-
-    scale² = a / n: a = 2l3+1 ("component") or (2l1+1)(2l2+1) ("norm"); n = Σ of the channels of block i2 over all paths
-    into the same output block ("element"), or those of this path times the number of such paths ("path").
-    """
-    if normalization not in NORMALIZATIONS or path_normalization not in PATH_NORMALIZATIONS:
-        raise ValueError(
-            f"TensorProduct: normalization {normalization!r}, path_normalization {path_normalization!r} are not one "
-            f"of {NORMALIZATIONS} and one of {PATH_NORMALIZATIONS}"
-        )
-    first, second, out = irreps_in1.blocks, irreps_in2.blocks, irreps_out.blocks
-    if chosen is None:
-        chosen = [
-            (i, j, k)
-            for i, (a, c) in enumerate(first)
-            for j, (b, _) in enumerate(second)
-            for k, (irrep, channels) in enumerate(out)
-            if coupled(a, b, irrep) and channels == c
-        ]
-    for i, j, k in chosen:
-        (a, c), (b, _), (irrep, channels) = first[i], second[j], out[k]
-        if not coupled(a, b, irrep):
-            raise ValueError(f"TensorProduct: path ({i}, {j}, {k}): {irrep} is not in {a} ⊗ {b}")
-        if channels != c:
-            raise ValueError(
-                f"TensorProduct: path ({i}, {j}, {k}) in mode uvu keeps the {c} channels of {c}x{a}, but the output "
-                f"block is {channels}x{irrep}"
-            )
-    fan_in = {k: [second[j][1] for _, j, other in chosen if other == k] for _, _, k in chosen}
-    paths = []
-    for i, j, k in chosen:
-        l1, l2, l3 = first[i][0].l, second[j][0].l, out[k][0].l
-        above = 2 * l3 + 1 if normalization == "component" else (2 * l1 + 1) * (2 * l2 + 1)
-        below = sum(fan_in[k]) if path_normalization == "element" else second[j][1] * len(fan_in[k])
-        paths.append(Path(i, j, k, "uvu", has_weight, sqrt(above / below)))
-    return tuple(paths)
 
 
 @dataclass(frozen=True)
