@@ -93,7 +93,7 @@ def test_errors():
         EdgeConv("", 1, "0e")
     with pytest.raises(ValueError, match=r"path \(0, 0, 0\): 1o is not in 0e ⊗ 0e"):
         TensorProduct("0e", "0e", "1o", [(0, 0, 0)])
-    with pytest.raises(ValueError, match="in mode uvu .* cannot lead from 2x0e and 1x0e to 3x0e"):
+    with pytest.raises(ValueError, match=r"in mode uvu .* cannot lead from 2x0e and 1x0e to 3x0e"):
         TensorProduct("2x0e", "0e", "3x0e", [(0, 0, 0)])
     with pytest.raises(ValueError, match="no path leads from 1x0e ⊗ 1x0e to 1x1o"):
         TensorProduct("0e", "0e", "1o")

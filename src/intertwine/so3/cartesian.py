@@ -14,7 +14,7 @@ from .irreps import Irrep, Irreps
 from .wigner import check_degree, clebsch_gordan, generators
 
 LARGEST = 2000  # independent components; the change of basis is a dense matrix of this size
-TURNED = np.array([2, 0, 1])  # x, y, z ordered as y < z < x: the polar axis first, and ε positive
+TURNED = (2, 0, 1)  # x, y, z ordered as y < z < x: the polar axis first, and ε positive
 
 
 @lru_cache(maxsize=32)
@@ -179,7 +179,7 @@ def orbits(rank: int, terms) -> tuple[sparse.csr_array, tuple[tuple[int, ...], .
     counts = np.bincount(row, minlength=len(first))
     rows = sparse.csr_array((sign / np.sqrt(counts[row]), (row, alive)), (len(first), size))
     digits = np.stack(np.unravel_index(alive, (3,) * rank), -1) if rank else np.zeros((1, 0), dtype=int)
-    key = TURNED[digits] @ 3 ** np.arange(rank)[::-1] if rank else np.zeros(1, dtype=int)
+    key = np.array(TURNED)[digits] @ 3 ** np.arange(rank)[::-1] if rank else np.zeros(1, dtype=int)
     turned, seen = [], set()
     for k in np.argsort(key):
         if row[k] not in seen:
