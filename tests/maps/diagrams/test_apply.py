@@ -48,6 +48,26 @@ def test_equals_the_dense_matrix(group, generator):
             assert torch.allclose(a, b, rtol=1e-10, atol=1e-11 * scale), (k, l)
 
 
+@pytest.mark.parametrize(("k", "l"), [(1, 1), (0, 2), (2, 0), (1, 3), (2, 2)])
+@pytest.mark.parametrize("group", [U(1), U(2)], ids=str)
+def test_complex_structures_are_turned_on_either_side(group, k, l, generator, monkeypatch):
+    """Small bases are applied as matrices; here they are not."""
+    monkeypatch.setattr("intertwine.maps.diagrams.kernel.FEW_ENTRIES", 0)
+    space = maps.between(2 * group.V**k, 3 * group.V**l)
+    assert type(space.blocks[0].kernel.plan(2, 3)).__name__ == "Turned"
+    x, w = draw(space, generator)
+    assert torch.allclose(space.apply(x, w), x @ space.matrix(w).T, atol=1e-12)
+    back, y = space.transpose, space.rep_out.randn(4, generator=generator, dtype=float64)
+    assert torch.allclose(back.apply(y, space.transpose_weight(w)), y @ space.matrix(w), atol=1e-12)
+    v = torch.randn(3, space.rep_out.dim, generator=generator, dtype=float64)
+    ours = torch.autograd.grad(space.apply(x, w), (x, w), v)
+    theirs = torch.autograd.grad(x @ space.matrix(w).T, (x, w), v)
+    assert all(torch.allclose(a, b, atol=1e-11) for a, b in zip(ours, theirs))
+    g = group.sample(3, generator=generator)
+    moved = space.apply(space.rep_in.act(g, x), w)
+    assert torch.allclose(moved, space.rep_out.act(g, space.apply(x, w)), atol=TOL[float64])
+
+
 @pytest.mark.parametrize(
     "group", [S(3), A(3), O(3), SO(3), Sp(4), Lorentz(1, 2, "restricted"), GLPlus(2), SL(2)], ids=str
 )

@@ -375,7 +375,8 @@ def test_what_is_applied_as_a_matrix_says_so():
     V = SL(3).V
     text = maps.between(V**0, V**6).explain()
     assert "5 maps, by determinant diagrams, 10 reduced to a basis, applied as dense matrices" in text
-    assert "each block on its own" in maps.between(U(2).V, U(2).V).explain()
+    assert "applied as dense matrices" in maps.between(U(2).V, U(2).V).explain()
+    assert "each block on its own" in maps.between(U(2).V ** 3, U(2).V ** 3).explain()
     assert "symplectic" in maps.between(SL(2).V ** 2, SL(2).V ** 2).explain()
 
 

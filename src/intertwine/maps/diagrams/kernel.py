@@ -18,6 +18,8 @@ from .fuse import AllAtOnce, Transposed, musical
 from .partition import to_orbit
 from .unitary import Turned
 
+FEW_ENTRIES = 2**14  # a basis with at most so many numbers is applied faster as matrices (measured on CPUs)
+
 
 @dataclass(frozen=True, eq=False)
 class DiagramKernel(Kernel):
@@ -70,7 +72,7 @@ class DiagramKernel(Kernel):
         """How the maps are applied: "together" with all other diagrams of a layer, "alone", or as "matrices"."""
         kinds = {d.kind for d in self.diagrams}
         if "unitary" in kinds:
-            return "alone"
+            return "alone" if self.N * self.dim_in * self.dim_out > FEW_ENTRIES else "matrices"
         return "matrices" if "determinant" in kinds and any(len(d.head) > 1 for d in self.diagrams) else "together"
 
     def dense(self) -> np.ndarray:
