@@ -110,14 +110,15 @@ def learn(
     steps: int,
     hidden: int,
     seed: int,
-    rate: float = 3e-3,
+    rate: float | None = None,
     tests: int = 2000,
     method: str = "auto",
 ) -> float:
     """Relative RMSE on fresh points after Adam on `points` of them, 100 a step; the rate rises and falls once.
 
-    kind: "EMLP", "MLP" of as many parameters, or "MLP + turned": each batch moved by random group elements. method: the
-    rule that finds the layers of EMLP; with another than "auto" it starts as the same function.
+    kind: "EMLP", "MLP" of as many parameters, or "MLP + turned": each batch moved by random group elements. rate: 1e-3
+    for EMLP, whose products can run away at more, 3e-3 for the others, which need it. method: the rule that finds the
+    layers of EMLP; with another than "auto" it starts as the same function.
     """
     generator = torch.Generator().manual_seed(seed)
     x, y = task.draw(points, generator)
@@ -127,6 +128,7 @@ def learn(
         network = in_another_basis(network, EMLP(task.rep_in, task.rep_out, hidden, method=method))
     if kind != "EMLP":
         network = perceptron(task, sum(p.numel() for p in network.parameters()), generator)
+    rate = rate or (1e-3 if kind == "EMLP" else 3e-3)
     size_in, size_out = x.square().mean().sqrt(), y.square().mean().sqrt()  # a number changes no symmetry
     optimizer = torch.optim.Adam(network.parameters(), rate)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=steps)
