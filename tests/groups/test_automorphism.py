@@ -185,7 +185,6 @@ def test_polygons_embed_in_the_group_of_their_graph():
         ("0-1 1~2", None, ValueError, "'1~2' is no edge"),
         ("", None, ValueError, "'' is no edge"),
     ],
-    ids=repr,
 )
 def test_bad_graphs_are_refused(graph, labels, error, message):
     with pytest.raises(error, match=message):

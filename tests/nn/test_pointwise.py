@@ -188,7 +188,6 @@ def test_a_constant_needs_rows_that_sum_to_one():
         (2 * Irreps("4x0e + 2x0o"), torch.sin),
         (2 * S(3).regular, torch.nn.PReLU()),
     ],
-    ids=str,
 )
 def test_the_layer_is_equivariant_and_the_function_itself(rep, fn, generator):
     layer = nn.Activation(rep, fn).double()
