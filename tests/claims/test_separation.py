@@ -69,7 +69,7 @@ def network(rep_in, hidden, fn, generator, width):
 
 
 def agreement(fn, hidden, x, rep_in, networks, width, generator) -> tuple[int, int, int, float]:
-    """Pairs the audit parts, how many of them networks part; pairs it joins, the largest difference of their outputs."""
+    """Pairs the audit parts, how many of them networks part; pairs it joins, the largest difference there."""
     audit = classes(x, rep_in, hidden)
     y = torch.stack([network(rep_in, hidden, fn, generator, width)(x) for _ in range(networks)])
     apart = (y[:, :, None] - y[:, None]).abs().amax(0) / y.abs().max()
@@ -140,8 +140,8 @@ def ours(numbers: Numbers) -> str:
     relu, square = numbers["equal power sums: relu"], numbers["equal power sums: square"]
     return (
         f"{numbers['table'] - numbers['table, wrong']} of {numbers['table']} verdicts as stated; random networks part "
-        f"{shares} of the pairs that the audit parts, others by less than {max(worst, 1e-16):.0e}; of sets with two equal "
-        f"power sums relu sees {relu:.0e}, x² {square:.0e}"
+        f"{shares} of the pairs that the audit parts, others by less than {max(worst, 1e-16):.0e}; of sets with two "
+        f"equal power sums relu sees {relu:.0e}, x² {square:.0e}"
     )
 
 
