@@ -48,6 +48,7 @@ class EquivariantFunction(nn.Module):
                 f"degree {degree} is zero; raise the degree, or mind the parities"
             )
         networks = self.invariants + self.covariants
+        self._plan, self._steps = planned(networks)
         if idle := sorted(self.inputs.keys() - {name for network in networks for name, _ in network.types}):
             raise ValueError(f"EquivariantFunction: up to degree {degree} the inputs {idle} do not matter; raise it")
         self.rep_in = Nested({name: TensorAction(kind, group) for name, kind in self.inputs.items()})
@@ -90,13 +91,12 @@ class EquivariantFunction(nn.Module):
         return out.reshape(*batch, *self.output.shape)
 
     def _values(self, flat: dict[str, Tensor]) -> list[Tensor]:
-        plan, steps = planned(self.invariants + self.covariants)
         constants = self._constants.tensors()
         leaves = {name: constants[k][None] for k, name in enumerate(BUILT_IN)}
         lifts = dict(zip(self._lifted, constants[len(BUILT_IN) :]))
         for name, x in flat.items():
             leaves[name] = x @ lifts[name].mT if name in lifts else x
-        return plan.run(leaves.__getitem__, steps)
+        return self._plan.run(leaves.__getitem__, self._steps)
 
     def _coefficients(self, invariants: list[Tensor], batch: int, flat: dict[str, Tensor]) -> Tensor:
         if not self.weights:
