@@ -7,6 +7,8 @@ from .between import dimension as dimension
 from .between import invariants as invariants
 from .block import Block as Block
 from .collapse import Composition as Composition
+from .decomposition import Decomposition as Decomposition
+from .decomposition import decompose as decompose
 from .fourier import fourier_basis as fourier_basis
 from .kernel import Kernel as Kernel
 from .kernel import Plan as Plan

@@ -12,7 +12,7 @@ from scipy.linalg import solve_triangular
 
 from ..groups import Automorphism, Group, Wreath
 from ..reps import Product
-from . import product, schur, solver, wreath
+from . import isotypic, product, schur, solver, wreath
 from .dense import DenseKernel
 from .diagrams import graph_basis
 from .diagrams import kernel as diagrams
@@ -49,7 +49,10 @@ def _diagrams(group: Group, U: Product, W: Product, options: Options) -> Kernel 
 
 
 def _schur(group: Group, U: Product, W: Product, options: Options) -> Kernel | None:
-    return schur.kernel(group, U, W)
+    found = schur.kernel(group, U, W)
+    if found is None and options.basis != "orbit":
+        found = isotypic.kernel(group, U, W, asked=options.method == "schur")
+    return found
 
 
 def _product(group: Group, U: Product, W: Product, options: Options) -> Kernel | None:

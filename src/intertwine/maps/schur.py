@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 from ..groups import Group
-from ..reps import Irrep, Product
+from ..reps import Factor, Irrep, Product
+from ..reps.pullback import Pulled
 from .kernel import Kernel, Plan
 
 
@@ -39,7 +40,8 @@ class SchurKernel(Kernel):
 
     @property
     def labels(self) -> tuple[str, ...]:
-        return ("1", "i", "j", "k")[: len(self.endomorphisms)]
+        N = len(self.endomorphisms)  # more than four in products of irreps that are no irreps themselves
+        return ("1", "i", "j", "k")[:N] if N <= 4 else tuple(f"e{k}" for k in range(N))
 
     def dense(self) -> np.ndarray:
         return self.endomorphisms
@@ -56,21 +58,36 @@ class SchurKernel(Kernel):
 
 def simplified(term: Product) -> Product:
     """A term without its trivial factors: the trivial irrep and the empty product are the same representation."""
-    factors = tuple(f for f in term.factors if not (isinstance(f, Irrep) and f.is_trivial))
+    factors = tuple(f for f in term.factors if not trivial(f))
     return term if len(factors) == len(term.factors) else Product(factors)
 
 
-def single(term: Product) -> bool:
-    """Whether Schur's lemma speaks about a term: no factor at all, or one irrep."""
-    return not term.factors or (len(term.factors) == 1 and isinstance(term.factors[0], Irrep))
+def trivial(factor: Factor) -> bool:
+    """Whether a factor is the trivial irrep, of the group or of a member of it."""
+    factor = factor.base if isinstance(factor, Pulled) else factor
+    return isinstance(factor, Irrep) and factor.is_trivial
+
+
+def endomorphisms(term: Product) -> np.ndarray | None:
+    """All maps from a term to itself, [N, dim, dim], the identity first, where Schur's lemma gives them: for one irrep,
+    none, or a product of irreps of different members of a product of groups. None elsewhere."""
+    if len(term.factors) == 1 and isinstance(term.factors[0], Irrep):
+        return term.factors[0].endomorphisms().numpy()
+    if not all(isinstance(factor, Pulled) and isinstance(factor.base, Irrep) for factor in term.factors):
+        return None
+    if len({factor.index for factor in term.factors}) < len(term.factors):
+        return None
+    found = np.ones((1, 1, 1))
+    for factor in term.factors:
+        found = np.array([np.kron(a, b) for a in found for b in factor.base.endomorphisms().numpy()])
+    return found
 
 
 def kernel(group: Group, U: Product, W: Product) -> SchurKernel | None:
     """Hom(U, W) of two simplified terms that are irreps; None where one of them is not."""
-    if not (single(U) and single(W)):
+    here = endomorphisms(W)
+    if here is None or endomorphisms(U) is None:
         return None
-    if U != W:
-        return SchurKernel(np.zeros((0, W.dim, U.dim)))
-    if not U.factors:
-        return SchurKernel(np.ones((1, 1, 1)))
-    return SchurKernel(U.factors[0].endomorphisms().numpy())
+    if U == W:
+        return SchurKernel(here)
+    return None if set(U.factors) == set(W.factors) else SchurKernel(np.zeros((0, W.dim, U.dim)))

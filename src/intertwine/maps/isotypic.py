@@ -1,0 +1,221 @@
+"""Schur's lemma where both sides are sums of irreps: into the irreps, mix the channels of equal ones, and back.
+
+For the regular representation of a cyclic group the way in is the Fourier transform, and the layer is a circular
+convolution. A complex multiplication takes three real ones (Gauss), so an irrep of complex type costs what three of
+real type and half its dimension do.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..groups import Group, O
+from ..groups import U as Unitary
+from ..reps import Product, known_irreps
+from .decomposition import LARGEST, Part, together
+from .dense import DenseKernel
+from .kernel import Kernel, Plan
+
+LARGEST_AUTOMATIC = 256  # components of a term that is decomposed without being asked
+MOST_DENSE = 2**22  # numbers in a basis that may be applied as one array
+OUTSIDE = 4  # time of one operation outside the large products, in units of one inside (measured on CPUs)
+
+
+@dataclass(frozen=True)
+class Pool:
+    """Irreps of one kind, mixed in one batched product of `kinds * count` matrices: `count` irreps of `rows` components
+    (complex ones for complex type), of which there are m_in copies on one side and m_out on the other."""
+
+    start: int
+    count: int
+    kinds: int  # real products for each number: 3 for complex type, otherwise 1
+    rows: int
+    m_in: int
+    m_out: int
+    endos: int
+
+    @property
+    def width(self) -> int:
+        """Copies that one product sums over: those turned by the endomorphisms count too, but for complex type."""
+        return self.m_in if self.kinds == 3 else self.m_in * self.endos
+
+    def flops(self, c_in: int, c_out: int) -> int:
+        """Operations of the mixing."""
+        return 2 * self.count * self.kinds * self.rows * self.width * c_in * self.m_out * c_out
+
+    def weights(self, w: Tensor) -> Tensor:
+        """[kinds count, width c_in, m_out c_out] of weights [.., c_in, c_out], of which the pool's begin at `start`."""
+        c_in, c_out = w.shape[1:]
+        w = w.narrow(0, self.start, self.count * self.m_in * self.m_out * self.endos)
+        w = w.reshape(self.count, self.m_in, self.m_out, self.endos, c_in, c_out)
+        if self.kinds == 3:
+            one, i = w.unbind(3)
+            w = torch.stack([one, one + i, i - one])
+        else:
+            w = w.transpose(2, 3)
+        w = w.reshape(self.kinds * self.count, self.width, self.m_out, c_in, c_out)
+        return w.transpose(2, 3).reshape(self.kinds * self.count, self.width * c_in, self.m_out * c_out)
+
+
+@dataclass(frozen=True)
+class MixIrreps(Plan):
+    """Constants, for each pool: the way in [kinds count rows width, dim_in] and the way out [dim_out, kinds count rows
+    m_out]."""
+
+    pools: tuple[Pool, ...]
+
+    def run(self, x: Tensor, w: Tensor, constants: list[Tensor]) -> Tensor:
+        lead, (dim_in, c_in), c_out = x.shape[:-2], x.shape[-2:], w.shape[-1]
+        dim_out = constants[1].shape[0]
+        # components first, so that the ways in and out are products of large matrices too
+        flat = x.reshape(-1, dim_in, c_in).transpose(0, 1)
+        batch = flat.shape[1]
+        flat = flat.reshape(dim_in, batch * c_in)
+        parts = []
+        for p, there in zip(self.pools, constants[::2]):
+            n = p.kinds * p.count
+            z = (there @ flat).view(n, p.rows, p.width, batch, c_in).transpose(2, 3)
+            z = torch.bmm(z.reshape(n, p.rows * batch, p.width * c_in), p.weights(w))
+            z = z.view(n * p.rows, batch, p.m_out, c_out).transpose(1, 2)
+            parts.append(z.reshape(n * p.rows * p.m_out, batch * c_out))
+        y = constants[1] @ parts[0]
+        for back, part in zip(constants[3::2], parts[1:]):
+            y = torch.addmm(y, back, part)
+        return y.view(dim_out, batch, c_out).transpose(0, 1).reshape(*lead, dim_out, c_out)
+
+
+@dataclass(frozen=True, eq=False)
+class IsotypicKernel(Kernel):
+    """Hom(U, W) of two sums of irreps: for each irrep in both, copy a in U, copy b in W and endomorphism E of the irrep
+    the map (b) E (a)^T, in this order. The basis is orthogonal, and so are all copies.
+
+    parts: what both sides have in common, irreps of one kind next to each other.
+    """
+
+    parts: tuple[Part, ...]
+    dim_in: int
+    dim_out: int
+    route: str = "schur (irreps)"
+
+    @cached_property
+    def labels(self) -> tuple[str, ...]:
+        return tuple(
+            f"{part.label}:{a}>{b}:{e}"
+            for part in self.parts
+            for a in range(len(part.copies[0]))
+            for b in range(len(part.copies[-1]))
+            for e in "1ijk"[: len(part.endomorphisms)]
+        )
+
+    def _each(self) -> Iterator[np.ndarray]:
+        """The maps of each part, [n, dim_out, dim_in]."""
+        for part in self.parts:
+            F, G = part.copies[0], part.copies[-1]
+            B = np.einsum("bik,ekl,ajl->abeij", G, part.endomorphisms, F, optimize=True)
+            yield B.reshape(-1, self.dim_out, self.dim_in)
+
+    def dense(self) -> np.ndarray:
+        found = list(self._each())
+        return np.concatenate(found) if found else np.zeros((0, self.dim_out, self.dim_in))
+
+    def plan(self, c_in: int, c_out: int) -> Plan:
+        kinds: dict[tuple[int, ...], list[Part]] = {}
+        for part in self.parts:
+            kinds.setdefault(kind(part), []).append(part)
+        pools, constants, start = [], [], 0
+        for (endos, dim, m_in, m_out), members in kinds.items():
+            gauss = endos == 2
+            pools.append(Pool(start, len(members), 3 if gauss else 1, dim // 2 if gauss else dim, m_in, m_out, endos))
+            start += len(members) * m_in * m_out * endos
+            ways = [(gauss_ways if gauss else plain_ways)(part) for part in members]
+            there, back = (np.stack([way[side] for way in ways], 1) for side in (0, 1))  # [kinds, count, rows, .., dim]
+            constants += [there.reshape(-1, self.dim_in), back.reshape(-1, self.dim_out).T.copy()]
+        outside = sum(2 * c_in * there.size for there in constants[::2])
+        outside += sum(2 * c_out * back.size for back in constants[1::2])
+        inside = sum(pool.flops(c_in, c_out) for pool in pools)
+        if self.N * self.dim_in * self.dim_out <= MOST_DENSE:
+            dense = DenseKernel(self.dense(), self.labels, self.route).plan(c_in, c_out)
+            if dense.flops <= OUTSIDE * outside + inside:
+                return dense
+        return MixIrreps(tuple(constants), outside + inside, tuple(pools))
+
+    @cached_property
+    def transpose(self) -> DenseKernel:
+        return DenseKernel(self.dense().transpose(0, 2, 1), self.labels, self.route)
+
+    def squares(self) -> np.ndarray:
+        return np.concatenate([np.zeros(0), *((B**2).sum((1, 2)) for B in self._each())])
+
+    def row_norms(self) -> np.ndarray:
+        return np.concatenate([np.zeros(0), *(np.sqrt((B**2).sum(2).max(1)) for B in self._each())])
+
+    def row_sums(self) -> np.ndarray:
+        return np.concatenate([np.zeros(0), *(np.abs(B).sum(2).max(1) for B in self._each())])
+
+
+def kind(part: Part) -> tuple[int, int, int, int]:
+    """Endomorphisms, dimension, and copies on both sides: what decides how a part is mixed."""
+    return len(part.endomorphisms), part.dim, len(part.copies[0]), len(part.copies[-1])
+
+
+def plain_ways(part: Part) -> tuple[np.ndarray, np.ndarray]:
+    """Into the irrep, turned by every endomorphism, and back: [1, d, m_in endos, dim_in] and [1, d, m_out, dim_out]."""
+    F, G = part.copies[0], part.copies[-1]
+    there = np.einsum("eij,adj->iaed", part.endomorphisms, F)
+    return there.reshape(1, part.dim, -1, F.shape[1]), G.transpose(2, 0, 1)[None]
+
+
+def gauss_ways(part: Part) -> tuple[np.ndarray, np.ndarray]:
+    """The same for complex type: [3, d/2, m_in, dim_in] and [3, d/2, m_out, dim_out].
+
+    (x + iy)(a + ib) has real part s - y (a + b) and imaginary part s + x (b - a) with s = (x + y) a.
+    """
+    T = complex_basis(part.endomorphisms[1])
+    half = part.dim // 2
+    (x, y), (re, im) = (np.split((F @ T).transpose(2, 0, 1), [half]) for F in (part.copies[0], part.copies[-1]))
+    return np.stack([x + y, y, x]), np.stack([re + im, -re, im])
+
+
+def complex_basis(J: np.ndarray) -> np.ndarray:
+    """Orthonormal columns u_1, .., u_h, J u_1, .., J u_h for an orthogonal J of square -1."""
+    left, found = np.eye(len(J)), []
+    while len(found) < len(J) // 2:
+        u = left[:, np.abs(left).sum(0).argmax()]
+        u = u / np.linalg.norm(u)
+        found.append(u)
+        for v in (u, J @ u):
+            left = left - np.outer(v, v @ left)
+    return np.array([*found, *(J @ u for u in found)]).T
+
+
+def kernel(group: Group, U: Product, W: Product, *, asked: bool) -> IsotypicKernel | None:
+    """Hom(U, W) of two terms by decomposing both.
+
+    asked: for every finite or compact group. Otherwise where irreps have labels, and for SO, O, SU and U, in terms of
+    moderate size: elsewhere orbits or the product of members serve as well, and are exact.
+    """
+    if not all(factor.is_orthogonal for factor in (*U.factors, *W.factors)):
+        return None
+    if asked:
+        if not (group.is_finite or group.is_compact) or U.dim + W.dim > LARGEST:
+            return None
+    else:
+        known = known_irreps(group) is not None or isinstance(group, O | Unitary)
+        if not known or max(U.dim, W.dim) > LARGEST_AUTOMATIC:
+            return None
+    return IsotypicKernel(tuple(sorted(shared(group, U, W), key=kind)), U.dim, W.dim)
+
+
+def shared(group: Group, U: Product, W: Product) -> list[Part]:
+    """The irreps that two terms have in common, with the copies in U and those in W."""
+    alone = [together(group, (term,))[0] for term in (U, W)]
+    if all(part.term is not None for parts in alone for part in parts):
+        there = {part.label: part.copies[0] for part in alone[1]}
+        return [replace(p, copies=(p.copies[0], there[p.label])) for p in alone[0] if p.label in there]
+    # without a basis of their own for every irrep, both must be seen at once
+    both = together(group, tuple(dict.fromkeys((U, W))))[0]
+    return [replace(p, copies=(p.copies[0], p.copies[-1])) for p in both if len(p.copies[0]) and len(p.copies[-1])]
