@@ -134,7 +134,11 @@ class LieConv(_Kernel):
         self._check(samples)
         self._check(out)
         weight = self._weight(samples, out, x.dtype).permute(4, 0, 5, 1, 2, 3).flatten(0, 1).flatten(1, 2)
-        y = nn.functional.conv2d(x.flatten(1, 2), weight, padding=self.padding)
+        x = x.flatten(1, 2)
+        if torch.compiler.is_compiling():
+            # inductor cannot choose the layout of a convolution of a view with unknown sizes; so it is chosen here.
+            x = x.contiguous(memory_format=torch.channels_last)
+        y = nn.functional.conv2d(x, weight, padding=self.padding)
         return y.unflatten(1, (self.out_channels, len(out.g)))
 
     def _weight(self, samples: Samples, out: Samples, dtype: torch.dtype) -> Tensor:
