@@ -172,3 +172,24 @@ def test_single_precision_is_promoted():
     assert space.dim == 2
     assert space.basis().dtype == torch.float64
     assert solver.solve(Cyclic(4), Product((Single(),) * 2)).vectors.dtype == np.float64
+
+
+# --- large sides
+
+
+@pytest.mark.parametrize("group", [SO(3), U(1), S(4)], ids=str)
+def test_sides_too_large_together_are_decomposed(group):
+    U_, W = power(group, 3), power(group, 2) if group != U(1) else power(group, 3)
+    small, large = solver.hom(group, U_, W), solver.hom(group, U_, W, max_dim=50)
+    assert large.route == "solver (irreps of both sides)"
+    ours, theirs = (kernel.dense().reshape(kernel.N, -1) for kernel in (large, small))
+    assert large.N == small.N == maps.dimension(group.V**3, group.V ** len(W.factors))
+    assert np.linalg.matrix_rank(np.vstack([ours, theirs]), tol=1e-8) == large.N
+
+
+def test_large_sides_of_groups_without_an_average_are_refused(monkeypatch):
+    with pytest.raises(ValueError, match="the solver would need N=64"):
+        solver.hom(Sp(2), power(Sp(2), 3), power(Sp(2), 3), max_dim=50)
+    monkeypatch.setattr(solver, "LARGEST_SIDE", 20)
+    with pytest.raises(ValueError, match="the solver would need N=729"):
+        solver.hom(SO(3), power(SO(3), 3), power(SO(3), 3), max_dim=50)

@@ -6,7 +6,7 @@ average over a finite group, the spectrum of the Casimir operator for Lie groups
 error, it is checked against sampled elements, and it comes in a basis that depends on the space alone.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -15,7 +15,7 @@ import torch
 
 from ..groups import Group
 from ..reps import Factor, Irrep, Product
-from . import store
+from . import isotypic, store
 from .average import average
 from .casimir import NullSpace, gram, null_space
 from .characters import count_invariants
@@ -30,6 +30,7 @@ from .sharing import OrbitKernel
 MAX_DIM = 2_000_000
 MAX_BYTES = 4 * 2**30
 TOL = 1e-9
+LARGEST_SIDE = 3000
 SAMPLES = 5
 ECHELON = ", echelon form"
 
@@ -237,7 +238,15 @@ def check(group: Group, factors: tuple[Factor, ...], Q: np.ndarray, generator: t
 
 
 def hom(group: Group, U: Product, W: Product, **options) -> Kernel:
-    """A basis of Hom(U, W), the invariants of W⊗U*, for two terms of a group; options as in `solve`."""
+    """A basis of Hom(U, W), the invariants of W⊗U*, for two terms of a group; options as in `solve`.
+
+    Where these are too many components, but each side has at most 3000 and the group is finite or compact, both sides
+    are written as sums of irreps instead.
+    """
+    if U.dim * W.dim > options.get("max_dim", MAX_DIM) and max(U.dim, W.dim) <= LARGEST_SIDE:
+        found = isotypic.kernel(group, U, W, asked=True)
+        if found is not None:
+            return replace(found, route="solver (irreps of both sides)")
     basis = solve(group, W * U.dual, **options)
     if basis.label is None:
         vectors = basis.vectors.T.reshape(-1, W.dim, U.dim)
