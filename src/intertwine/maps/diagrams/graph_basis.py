@@ -63,8 +63,9 @@ def spanning_set(
     """A basis of the maps from V^k to V^l that commute with the automorphisms of a graph.
 
     basis: "graphs" enumerates bilabelled graphs by internal vertices, then edges, and keeps those that raise the exact
-    rank (modulo 2^31 - 1) until it is the number of orbits; after `max_graphs` it falls back to "orbit", the indicators
-    of the orbits of index tuples, and `explain()` says so. Raises ValueError for negative orders or another basis.
+    rank (modulo 2^31 - 1) until it is the number of orbits; after `max_graphs`, or where there are more orbits than
+    that, it falls back to "orbit", the indicators of the orbits of index tuples, and `explain()` says so. Raises
+    ValueError for negative orders or another basis.
     Source: arXiv:2307.07810, theorem 5.2; arXiv:1910.06958, theorem 8.4.
     """
     if l < 0 or k < 0:
@@ -83,7 +84,7 @@ def _orbits(G: Automorphism, U: Product, W: Product, **options) -> OrbitKernel:
 def _span(G: Automorphism, inner: OrbitKernel, l: int, k: int, basis: str, max_graphs: int) -> SpanningSet:
     orbits, label = inner.N, inner.label
     tried, kept, rows = 0, [], []
-    if basis == "graphs":
+    if basis == "graphs" and orbits <= max_graphs:
         _, first = np.unique(label, return_index=True)
         known, echelon = relations(G), _Echelon(orbits)
         for H in itertools.islice(graphs(l, k, known, G.n), max_graphs):
