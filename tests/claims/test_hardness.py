@@ -89,7 +89,7 @@ CLAIM = Claim(
     arxiv="2401.01869",
     statement="gradient descent does not learn the parity of a graph's degrees beyond small n, though a network of one "
     "hidden layer and width O(n) computes it",
-    theirs="exponential lower bound on statistical queries (theory); their experiments end at chance too",
+    theirs="exponential lower bound on statistical queries (theory, no number)",
     experiment=experiment,
     holds=holds,
     ours=ours,
