@@ -12,7 +12,7 @@ from scipy.linalg import solve_triangular
 
 from ..groups import Automorphism, Group, Wreath
 from ..reps import Product
-from . import isotypic, product, schur, solver, wreath
+from . import frobenius, isotypic, product, schur, solver, wreath
 from .dense import DenseKernel
 from .diagrams import graph_basis
 from .diagrams import kernel as diagrams
@@ -61,6 +61,12 @@ def _product(group: Group, U: Product, W: Product, options: Options) -> Kernel |
     return rule(group, U, W, lambda member, u, w: find(member, u, w, inner))
 
 
+def _frobenius(group: Group, U: Product, W: Product, options: Options) -> Kernel | None:
+    inner = Options("auto", "independent", options.max_dim, options.tol, options.cache)
+    asked = options.method == "frobenius"
+    return frobenius.kernel(group, U, W, lambda H, u, w: find(H, u, w, inner), asked=asked)
+
+
 def _solver(group: Group, U: Product, W: Product, options: Options) -> Kernel:
     return solver.hom(group, U, W, tol=options.tol, max_dim=options.max_dim, cache=options.cache)
 
@@ -69,6 +75,7 @@ ROUTES: tuple[tuple[str, Route], ...] = (
     ("diagrams", _diagrams),
     ("schur", _schur),
     ("product", _product),
+    ("frobenius", _frobenius),
     ("solver", _solver),
 )
 
