@@ -54,12 +54,24 @@ def test_points_are_unit_vectors_and_weights_areas(grid):
 
 
 def test_exactness_is_sharp(generator):
-    for n_beta, n_alpha in [(3, 9), (5, 6), (4, 8)]:
-        grid = S2Grid.gauss_legendre(n_beta, n_alpha)
+    sizes = [(3, 9), (5, 6), (4, 8)]
+    uniform = [S2Grid.uniform(*size) for size in [(3, 9), (4, 9), (6, 9), (9, 4)]]
+    for grid in [S2Grid.gauss_legendre(*size) for size in sizes] + uniform:
         Y = so3.spherical_harmonics(grid.points, grid.exactness + 1, normalization="integral")
         sums = (grid.weights @ Y)[1:].abs()
         exact = (grid.exactness + 1) ** 2 - 1
         assert sums[:exact].max() < 1e-13 and sums[exact:].max() > 1e-3
+
+
+@pytest.mark.parametrize("size", [(6, 7), (18, 17)])
+def test_uniform_grids_are_e3nn_s(size, o3, float64_default, generator):
+    x = torch.randn(9, generator=generator)
+    grid, theirs = S2Grid.uniform(*size), o3.ToS2Grid(2, size, normalization="integral")
+    back = o3.FromS2Grid(size, 2, normalization="integral")
+    assert_close(grid.to_grid(x[:, None])[:, 0], theirs(x).flatten(), atol=1e-12, rtol=0)
+    f = torch.randn(len(grid), generator=generator)
+    assert_close(grid.from_grid(f[:, None], 2)[:, 0], back(f.view(size)), atol=1e-12, rtol=0)
+    assert (grid.weights > 0).all()
 
 
 def test_fibonacci_grids_improve():

@@ -21,6 +21,8 @@ from .rotations import random_rotation as random_rotation
 from .so2_conv import SO2Convolution as SO2Convolution
 from .so2_conv import SO2EdgeConv as SO2EdgeConv
 from .so2_conv import so2_weights_from_cg as so2_weights_from_cg
+from .so3_grid import SO3Grid as SO3Grid
+from .so3_grid import wigner_irreps as wigner_irreps
 from .spherical import Spherical as Spherical
 from .tensor_product import TensorProduct as TensorProduct
 from .wigner import clebsch_gordan as clebsch_gordan

@@ -43,7 +43,10 @@ class S2Grid:
 
     @classmethod
     def uniform(cls, n_beta: int, n_alpha: int) -> "S2Grid":
-        """Equispaced β (midpoints) and α, weighted by the area of their cells; exact for constants only."""
+        """Equispaced β (midpoints) and α, e3nn's grid: integrates degree min(n_beta, n_alpha) - 1 exactly.
+
+        The weights are those of Fejér's first rule, all positive. Gauss-Legendre needs half as many β.
+        """
         return cls("uniform", _positive("S2Grid.uniform", n_beta, n_alpha))
 
     @classmethod
@@ -69,7 +72,11 @@ class S2Grid:
     @property
     def exactness(self) -> int:
         """The highest degree of functions that the weighted sum integrates exactly; 0 where only constants."""
-        return min(2 * self.size[0], self.size[1]) - 1 if self.kind == "gauss_legendre" else 0
+        if self.kind == "fibonacci":
+            return 0
+        n_beta, n_alpha = self.size
+        polar = 2 * n_beta - 1 if self.kind == "gauss_legendre" else n_beta - 1 + n_beta % 2  # odd powers of cos β
+        return min(polar, n_alpha - 1)
 
     # --- transforms
 
@@ -141,8 +148,9 @@ def _points(grid: S2Grid) -> tuple[np.ndarray, np.ndarray]:
             height, area = np.polynomial.legendre.leggauss(n_beta)
             height, area = height[::-1], area[::-1]  # from the north pole, +y
         else:
-            edges = np.cos(np.pi * np.arange(n_beta + 1) / n_beta)
-            height, area = np.cos(np.pi * (np.arange(n_beta) + 0.5) / n_beta), edges[:-1] - edges[1:]
+            beta, k = np.pi * (np.arange(n_beta) + 0.5) / n_beta, np.arange(1, n_beta // 2 + 1)
+            height = np.cos(beta)
+            area = (1 - 2 * (np.cos(2 * np.outer(beta, k)) / (4.0 * k * k - 1)).sum(1)) * 2 / n_beta  # Fejér (1933)
         alpha = np.tile(2 * np.pi * np.arange(n_alpha) / n_alpha, n_beta)
         height, weights = np.repeat(height, n_alpha), np.repeat(area * 2 * np.pi / n_alpha, n_alpha)
     radius = np.sqrt(1 - height**2)
