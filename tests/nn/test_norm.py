@@ -10,11 +10,11 @@ from intertwine.groups import Lorentz, O, S
 from intertwine.so3 import Irreps
 
 REPS = [Irreps("4x0e + 2x0o + 3x1o + 2x2e"), Irreps("4x0 + 3x1"), 2 * O(3).V ** 2 + 3 * O(3).trivial, 3 * S(4).V]
-KINDS = [nn.EquivariantBatchNorm, nn.DegreeRMSNorm, nn.SeparableLayerNorm]
+KINDS = [nn.EquivariantBatchNorm, nn.DegreeRMSNorm, nn.SeparableLayerNorm, nn.InstanceNorm]
 
 
 @pytest.mark.parametrize("rep", REPS, ids=str)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind is not nn.InstanceNorm])
 def test_equivariance_also_after_training(kind, rep):
     layer = kind(rep).double()
     assert_equivariant(layer, steps=3)
@@ -26,6 +26,43 @@ def test_equivariance_also_after_training(kind, rep):
 def test_batch_norm_in_training_commutes_with_one_element_for_the_batch(rep, generator):
     x, g = rep.randn(16, generator=generator, dtype=torch.float64), rep.group.sample(1, generator=generator)[0]
     assert_close(batch_norm(rep)(rep.act(g, x)), rep.act(g, batch_norm(rep)(x)), atol=1e-10, rtol=0.0)
+
+
+@pytest.mark.parametrize("rep", REPS, ids=str)
+@pytest.mark.parametrize("layout", ["samples", "graphs"])
+def test_instance_norm_is_equivariant_also_after_training(rep, layout, generator):
+    graph = torch.tensor([0, 0, 0, 2, 2, 2, 2])
+    for layer, shape in ((nn.InstanceNorm(rep).double(), (3, 7)), (nn.InstanceNorm(rep, affine=False), (1, 7))):
+        x = rep.randn(*(shape if layout == "samples" else shape[1:]), generator=generator, dtype=torch.float64) + 1
+        arguments = () if layout == "samples" else (graph, 4)
+        if layer.weight is not None:
+            for parameter in layer.parameters():
+                parameter.data.add_(torch.rand(parameter.shape, generator=generator, dtype=torch.float64))
+        g = rep.group.take(rep.group.sample(1, generator=generator), 0)
+        x.requires_grad_()
+        moved, expected = layer(rep.act(g, x), *arguments), rep.act(g, layer(x, *arguments))
+        assert_close(moved, expected, atol=1e-10, rtol=0.0)
+        v = rep.randn(*x.shape[:-1], generator=generator, dtype=torch.float64)
+        assert_close(*(torch.autograd.grad((v * y).sum(), x)[0] for y in (moved, expected)), atol=1e-10, rtol=0.0)
+
+
+def test_instance_norm_is_e3nn_s_and_graphs_are_samples(generator):
+    e3nn = pytest.importorskip("e3nn.nn")
+    text = "4x0e + 2x0o + 3x1o"
+    rep = Irreps(text)
+    theirs, ours = e3nn.BatchNorm(text.replace(" ", ""), instance=True).double(), nn.InstanceNorm(rep).double()
+    x = 3 * rep.randn(4, 9, generator=generator, dtype=torch.float64) + 1
+    mine, other = (torch.cat([b.mT.flatten(2) for b in rep.split(v)], 2) for v in (x, ours(x)))
+    assert_close(other, theirs(mine), atol=1e-10, rtol=0.0)
+    flat = ours(x.flatten(0, 1), torch.arange(4).repeat_interleave(9), 5)
+    assert_close(flat, ours(x).flatten(0, 1), atol=1e-12, rtol=0.0)
+    for empty in (x[:0], x[:, :0]):
+        assert ours(empty).shape == empty.shape
+    assert ours(x[0, :0], torch.zeros(0, dtype=torch.int64), 2).shape == (0, rep.dim)
+    with pytest.raises(ValueError, match=r"expected \[.., points, dim\], got \(36, 15\) with graph \(9,\)"):
+        ours(x.flatten(0, 1), torch.zeros(9, dtype=torch.int64), 1)
+    with pytest.raises(ValueError, match=r"expected \[.., points, dim\], got \(15,\)"):
+        ours(x[0, 0])
 
 
 def batch_norm(rep) -> nn.EquivariantBatchNorm:
@@ -113,7 +150,7 @@ def test_parameters_are_a_scale_for_every_channel_and_a_shift_for_invariants(kin
 def test_zero_input_dtype_and_shape(kind, dtype):
     rep = Irreps("2x0e + 2x1o")
     layer = kind(rep).to(dtype)
-    for batch in ((), (3,), (2, 3)):
+    for batch in ((1,), (3,), (2, 3)) if kind is nn.InstanceNorm else ((), (3,), (2, 3)):
         x = torch.zeros(*batch, 8, dtype=dtype, requires_grad=True)
         y = layer(x)
         (g,) = torch.autograd.grad(y.sum(), x)

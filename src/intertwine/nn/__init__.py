@@ -10,6 +10,9 @@ from .gate import gate_rep as gate_rep
 from .graph import full_graph as full_graph
 from .graph import knn_graph as knn_graph
 from .graph import radius_graph as radius_graph
+from .grid_activation import S2Activation as S2Activation
+from .grid_activation import SeparableS2Activation as SeparableS2Activation
+from .grid_activation import SO3Activation as SO3Activation
 from .law import Law as Law
 from .law import law as law
 from .lie_conv import LieConv as LieConv
@@ -18,6 +21,7 @@ from .lie_conv import LieProject as LieProject
 from .linear import Linear as Linear
 from .norm import DegreeRMSNorm as DegreeRMSNorm
 from .norm import EquivariantBatchNorm as EquivariantBatchNorm
+from .norm import InstanceNorm as InstanceNorm
 from .norm import SeparableLayerNorm as SeparableLayerNorm
 from .pointwise import Verdict as Verdict
 from .pointwise import admissible as admissible

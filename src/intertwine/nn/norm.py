@@ -1,7 +1,7 @@
 """Normalisations that commute with a group: lengths are scaled, and only invariants are shifted."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..reps import Rep
@@ -85,6 +85,42 @@ class EquivariantBatchNorm(_Norm):
                 if means:
                     self.running_mean.lerp_(torch.cat(means).detach().to(self.running_mean), self.momentum)
         return self._join(new).reshape(x.shape)
+
+
+class InstanceNorm(_Norm):
+    """As `EquivariantBatchNorm`, with the statistics of each sample: over its points, channel by channel.
+
+    Features are [.., points, dim]. With `graph`, the sample that each point belongs to, samples lie one after the other
+    in one axis, [points, dim]. No running statistics: the same in training and evaluation.
+    Raises ValueError for a representation that is not orthogonal.
+    """
+
+    def __init__(self, rep: Rep, *, eps: float = 1e-5, affine: bool = True):
+        super().__init__(rep, eps, affine)
+
+    def forward(
+        self, x: Float[Tensor, "*batch points dim"], graph: Int[Tensor, " points"] | None = None, graphs: int = 0
+    ) -> Float[Tensor, "*batch points dim"]:
+        """Normalise. graphs: how many samples `graph` numbers. Raises ValueError where shapes do not fit."""
+        if x.ndim < 2 or (graph is not None and graph.shape != x.shape[:-1]):
+            index = "" if graph is None else f" with graph {tuple(graph.shape)}"
+            raise ValueError(f"InstanceNorm: expected [.., points, dim], got {tuple(x.shape)}{index}")
+        new = []
+        for invariant, block in zip(self.invariant, self._blocks(x)):
+            if invariant:
+                block = block - _mean(block, graph, graphs)
+            square = block.square().mean(-2, keepdim=True)
+            new.append(block * torch.rsqrt(_mean(square, graph, graphs) + self.eps))
+        return self._join(new)
+
+
+def _mean(x: Tensor, graph: Tensor | None, graphs: int) -> Tensor:
+    """The mean over the points of each sample, given to each of its points; [.., points, components, channels]."""
+    if graph is None:
+        return x.mean(-3, keepdim=True)
+    sums = x.new_zeros(graphs, *x.shape[1:]).index_add(0, graph, x)
+    counts = x.new_zeros(graphs).index_add(0, graph, x.new_ones(len(x)))
+    return (sums / counts.clamp(min=1)[:, None, None]).index_select(0, graph)
 
 
 class DegreeRMSNorm(_Norm):
