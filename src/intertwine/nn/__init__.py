@@ -34,6 +34,10 @@ from .radial import ExpEnvelope as ExpEnvelope
 from .radial import Gaussian as Gaussian
 from .radial import PolynomialEnvelope as PolynomialEnvelope
 from .radial import SmoothBump as SmoothBump
+from .segment import segment_max as segment_max
+from .segment import segment_mean as segment_mean
+from .segment import segment_softmax as segment_softmax
+from .segment import segment_sum as segment_sum
 from .siren import KernelNet as KernelNet
 from .span import SpanLinear as SpanLinear
 from .tensor_function import EquivariantFunction as EquivariantFunction

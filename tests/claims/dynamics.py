@@ -1,0 +1,91 @@
+"""The n-body experiment that several papers share: from frame 30 of charged points to their positions at frame 40."""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+from claims.claim import Numbers
+from intertwine.data import charged
+from intertwine.groups import SO
+from intertwine.reps import Points
+
+Inputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # positions, velocities [systems, n, 3], charges [systems, n]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Inputs and targets for training and for the test, float32; the test set also turned, each system by its own."""
+
+    train: Inputs
+    train_target: torch.Tensor
+    test: Inputs
+    test_target: torch.Tensor
+    turned: Inputs
+    turned_target: torch.Tensor
+
+
+def task(train: int, test: int, seed: int, now: int = 30, then: int = 40) -> Task:
+    """Published charged motions; training and test systems come from different seeds."""
+
+    def draw(systems: int, seed: int) -> tuple[Inputs, torch.Tensor]:
+        steps = 100 * (then + 1) + 1
+        inputs, target = charged(systems, steps=steps, seed=seed).task(now, then)
+        return (inputs["positions"], inputs["velocities"], inputs["charges"]), target
+
+    (x, v, q), target = draw(test, 2 * seed + 1)
+    turn = SO(3).sample(test, generator=torch.Generator().manual_seed(seed))
+    act = Points(SO(3))
+    return Task(*draw(train, 2 * seed), (x, v, q), target, (act(turn, x), act(turn, v), q), act(turn, target))
+
+
+def train_dynamics(
+    make: Callable[[torch.Generator], nn.Module],
+    data: Task,
+    *,
+    epochs: int,
+    lr: float = 1e-3,
+    batch: int = 100,
+    seed: int = 0,
+    turn: bool = False,
+) -> Numbers:
+    """Mean squared errors on the test set and on the turned one, parameters, and seconds of training of this process.
+
+    make: the model from a generator of its weights; it is called as model(positions, velocities, charges). Adam, a
+    learning rate that falls to zero as a cosine, epochs in whole batches. turn: turn each system of a batch at random.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    model = make(generator)
+    optimizer = torch.optim.Adam(model.parameters(), lr=lr, weight_decay=1e-12)
+    count = len(data.train_target)
+    steps = max(1, count // batch)
+    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * steps)
+    act, began = Points(SO(3)), time.process_time()
+    for _ in range(epochs):
+        order = torch.randperm(count, generator=generator)
+        for k in range(steps):
+            chosen = order[k * batch : (k + 1) * batch]
+            (x, v, q), target = (part[chosen] for part in data.train), data.train_target[chosen]
+            if turn:
+                g = SO(3).sample(len(chosen), generator=generator)
+                x, v, target = act(g, x), act(g, v), act(g, target)
+            optimizer.zero_grad()
+            nn.functional.mse_loss(model(x, v, q), target).backward()
+            optimizer.step()
+            schedule.step()
+    seconds = time.process_time() - began
+    return {
+        "error": error(model, data.test, data.test_target),
+        "error turned": error(model, data.turned, data.turned_target),
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "seconds": round(seconds, 1),
+    }
+
+
+@torch.no_grad()
+def error(model: nn.Module, inputs: Inputs, target: torch.Tensor) -> float:
+    """Mean squared error of all coordinates."""
+    model.eval()
+    return nn.functional.mse_loss(model(*inputs), target).item()
