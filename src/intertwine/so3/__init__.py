@@ -4,6 +4,12 @@ from .cartesian import CartesianTensor as CartesianTensor
 from .cartesian import P as P
 from .edge_conv import EdgeConv as EdgeConv
 from .edge_frame import EdgeFrame as EdgeFrame
+from .gaunt import gaunt_power as gaunt_power
+from .gaunt import gaunt_product as gaunt_product
+from .gaunt_layers import GauntConv as GauntConv
+from .gaunt_layers import GauntSelfMix as GauntSelfMix
+from .gaunt_layers import GauntTensorProduct as GauntTensorProduct
+from .gaunt_methods import gaunt_factor as gaunt_factor
 from .grid import S2Grid as S2Grid
 from .harmonics import spherical_harmonics as spherical_harmonics
 from .irreps import Irrep as Irrep
