@@ -89,6 +89,16 @@ def test_calibration_happens_once_in_training_and_keeps_the_deviation(generator)
     assert all(torch.equal(a, b) for a, b in zip(weights, conv.parameters()))
 
 
+def test_the_batch_that_calibrates_trains_too(generator):
+    conv, data = bundle(generator)
+    slopes = []
+    for _ in range(2):
+        conv.zero_grad()
+        conv(*data).square().sum().backward()
+        slopes.append([p.grad.clone() for p in conv.parameters()])
+    assert all((a - b).abs().max() < 1e-4 * b.abs().max() for a, b in zip(*slopes))
+
+
 def test_a_checkpoint_brings_the_calibration_back(generator):
     conv, data = bundle(generator)
     conv(*data)

@@ -54,8 +54,12 @@ class Calibration(nn.Module):
         self._found = False  # the flag again, for the compiler: a branch on a tensor would break the graph
         self.register_load_state_dict_post_hook(_read_flag)
 
+    def scaled(self, weight: Tensor) -> Tensor:
+        """The kernel's weight times the factor as it stands; a copy, since backward may find it overwritten."""
+        return weight * self.scale.clone()
+
     def forward(self, before: Tensor, after: Tensor, pairs: int) -> Tensor:
-        """`after`, scaled if this is the moment; `after` was made with a kernel that holds `scale` as it stands."""
+        """`after`, scaled if this is the moment; `after` was made with a kernel that is `scaled`."""
         if not self.training or self._found or pairs == 0 or before.numel() < 2:
             return after
         with torch.no_grad():
@@ -98,7 +102,7 @@ class PointConv(nn.Module):
     ) -> Float[Tensor, "nodes channels"]:
         """basis: `KernelBasis` of the pairs; edge_index: (source j, target i)."""
         source, target = edge_index
-        kernel = linear(basis, self.kernel.weight * self.calibration.scale)
+        kernel = linear(basis, self.calibration.scaled(self.kernel.weight))
         message = _apply(kernel, x.index_select(0, source), self.depthwise)
         y = segment_sum(message, target, len(x))
         return self.calibration(x, y, len(basis)) + self.bias
@@ -149,7 +153,7 @@ class FiberBundleConv(nn.Module):
                 + ("a basis of edges and one of pairs of directions" if self.separable else "one basis, of all pairs")
             )
         source, target = edge_index
-        kernel = linear(basis, self.kernel.weight * self.calibration.scale)
+        kernel = linear(basis, self.calibration.scaled(self.kernel.weight))
         sent = x.index_select(0, source)
         directions, pairs = x.shape[1], len(basis)
         if not self.separable:
@@ -158,7 +162,7 @@ class FiberBundleConv(nn.Module):
             return self.calibration(x, y, pairs) + self.bias
         y = segment_sum(kernel * sent, target, len(x))
         y = self.calibration(x, y, pairs)
-        fiber = linear(fiber_basis, self.fiber_kernel.weight * (self.fiber_calibration.scale / directions))
+        fiber = linear(fiber_basis, self.fiber_calibration.scaled(self.fiber_kernel.weight) / directions)
         if self.depthwise:
             z = torch.einsum("opc,npc->noc", fiber, y)
         else:
