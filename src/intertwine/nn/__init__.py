@@ -40,4 +40,6 @@ from .segment import segment_softmax as segment_softmax
 from .segment import segment_sum as segment_sum
 from .siren import KernelNet as KernelNet
 from .span import SpanLinear as SpanLinear
+from .sphere_mlp import GridMLP as GridMLP
+from .sphere_mlp import SphereMLP as SphereMLP
 from .tensor_function import EquivariantFunction as EquivariantFunction
