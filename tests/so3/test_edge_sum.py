@@ -43,7 +43,8 @@ class Case:
 
     def plain(self, x, Y, w):
         constants = *self.conv._table(Y), self.conv._entries, self.conv._entry_weights
-        return edge_chunks.plain(self.conv._plan, constants, x, Y, w.flatten(1), self.src, self.dst, self.nodes)
+        w = w.flatten(1)[:, torch.tensor(self.conv._plan.order, device=w.device)]
+        return edge_chunks.plain(self.conv._plan, constants, x, Y, w, self.src, self.dst, self.nodes)
 
 
 @pytest.fixture(params=CASES)
@@ -54,7 +55,8 @@ def case(request):
 @pytest.fixture
 def small_chunks(monkeypatch):
     """Seven edges at a time, so that every test sees several chunks and a shorter last one."""
-    monkeypatch.setattr(edge_chunks, "_parts", lambda plan, Y: [(i, min(7, len(Y) - i)) for i in range(0, len(Y), 7)])
+    monkeypatch.setattr(edge_chunks, "CACHE_BYTES", 1)
+    monkeypatch.setattr(edge_chunks, "LEAST_EDGES", 7)
 
 
 def by_products(case: Case) -> torch.Tensor:

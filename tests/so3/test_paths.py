@@ -56,14 +56,16 @@ def test_indices_of_the_plan_are_permutations():
 
 
 def test_blocks_of_one_degree_share_their_constants():
-    plan = edge_plan(Irreps("4x1o + 4x1e"), 2, both(2))
+    plan = edge_plan(Irreps("4x1o + 3x1o"), 2, both(2))
     assert plan.sources[0].table == plan.sources[1].table
     assert plan.table.shape == (9, plan.sources[0].dim * plan.sources[0].rows)
 
 
-def test_entries_that_no_path_reads():
-    plan = edge_plan(Irreps("2x3o + 1x0e + 1x2e"), 0, Irreps("0e"))
-    assert plan.idle == (slice(0, 14), slice(15, 20))
+def test_weights_are_taken_as_they_are_where_outputs_are_sorted_by_degree():
+    assert edge_plan(Irreps("4x1o + 2x1e"), 2, both(2)).in_order
+    plan = edge_plan(Irreps("4x1o + 2x1e"), 2, Irreps("2o + 0e + 1e"))
+    assert not plan.in_order
+    assert sorted(plan.order) == list(range(plan.weights))
 
 
 @pytest.mark.parametrize("normalization", ["component", "norm"])

@@ -1,14 +1,20 @@
-"""Chunks of edges: the work behind the edge convolution, its value and both derivatives, in memory that is reused."""
+"""Chunks of edges: the work behind the edge convolution, its value and both derivatives, in memory that is reused.
+
+One input block after another, one chunk of its edges after another: what a chunk makes stays in the cache, and is added
+to the nodes before it leaves. Products of a block lie in rows (order, path), which only nodes are sorted out of.
+"""
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
-from .paths import EdgePlan, Source, Strand
+from .paths import EdgePlan, Source
 
-CHUNK_BYTES_ELSEWHERE = 1 << 30  # messages of one chunk where there is no cache to fit
+CACHE_BYTES = 3 << 19  # products of one chunk on the CPU; measured
+CHUNK_BYTES_ELSEWHERE = 1 << 30  # and where there is no cache to fit
+LEAST_EDGES = 32  # below, a call costs more than its arithmetic
 Constants = tuple[Tensor, Tensor, Tensor]  # plan.table, plan.entries, plan.entry_weights
 _SMALL = 400  # torch.bmm leaves the fast library below this many products per matrix
 
@@ -28,111 +34,88 @@ def plain(
     return message.new_zeros(n_nodes, plan.dim_out).index_add(0, dst, message)
 
 
-# The views below are made by the thousand: `as_strided` and `narrow` cost a third of what indexing costs.
-
-
-def _view(x: Tensor, start: int, shape: tuple[int, ...], strides: tuple[int, ...]) -> Tensor:
-    """A view of a contiguous tensor [e, n]: [e, *shape] from entry `start` of each row."""
-    return x.as_strided((x.shape[0], *shape), (x.stride(0), *strides), x.storage_offset() + start)
+# The views below are made by the hundred: `as_strided` and `narrow` cost a third of what indexing costs.
 
 
 def _block(x: Tensor, s: Source) -> Tensor:
-    """[e, 2l1+1, channels] of a feature, a view."""
-    return _view(x, s.x, (s.dim, s.channels), (s.channels, 1))
+    """The block of a feature over nodes, [n, (2l1+1) · channels]."""
+    return x.narrow(1, s.x, s.dim * s.channels).contiguous()
 
 
-def _matrices(T: Tensor, s: Source) -> Tensor:
-    """[e, 2l1+1, rows], a view."""
-    return _view(T, s.table, (s.dim, s.rows), (s.rows, 1))
+def _taken(y: Tensor, pieces: Tensor, unit: int) -> Tensor:
+    """The given units of every row of y, side by side."""
+    n, own = len(y), y.shape[1] // unit
+    rows = torch.arange(0, n * own, own, device=y.device)[:, None] + pieces.to(y.device)
+    return y.reshape(-1, unit).index_select(0, rows.flatten()).view(n, -1)
 
 
-def _strand_of_rows(z: Tensor, s: Strand) -> Tensor:
-    """[e, 2l3+1, width] in [e, rows, channels], a view."""
-    return _view(z, s.row * z.shape[2], (s.dim, s.width), (s.width, 1))
-
-
-def _strand_of_message(m: Tensor, s: Strand) -> Tensor:
-    """[e, 2l3+1, width] in a message [e, dim_out], a view."""
-    return _view(m, s.out + s.channel, (s.dim, s.width), (s.channels, 1))
-
-
-def _strand_of_weight(w: Tensor, s: Strand) -> Tensor:
-    """[e, 1, width] in the weights [e, weights], a view; a stride of zero is one weight for all edges."""
-    edge, one = w.stride()
-    return w.as_strided((w.shape[0], 1, s.width), (edge, edge, one), w.storage_offset() + s.weight * one)
-
-
-def _parts(plan: EdgePlan, Y: Tensor) -> list[tuple[int, int]]:
-    """Chunks of edges of about equal length: (first, count). Their best length on the CPU was measured."""
-    edges = Y.shape[0]
-    row = plan.dim_out * Y.element_size()
-    most = int(20_000 / math.sqrt(row)) if Y.device.type == "cpu" else CHUNK_BYTES_ELSEWHERE // row
-    size = max(1, -(-edges // max(1, -(-edges // max(64, most)))))
-    return [(start, min(size, edges - start)) for start in range(0, edges, size)]
+def _weights(w: Tensor, s: Source) -> list[Tensor]:
+    """[e, 1, width] of every band in the weights [e, weights], views; a stride of zero is one weight for all edges."""
+    (edge, one), start = w.stride(), w.storage_offset()
+    return [w.as_strided((len(w), 1, b.width), (edge, edge, one), start + b.weight * one) for b in s.bands]
 
 
 class _Work:
-    """Working memory for chunks of `edges` edges, with all its views made once and used for every chunk.
+    """Working memory of one source for chunks of `edges` edges.
 
     Fresh memory costs more than the arithmetic here (the system hands it out page by page), and so do views.
     """
 
-    def __init__(self, plan: EdgePlan, table: Tensor, edges: int, store: dict[str, Tensor]):
-        self.plan, self.table, self.edges, self._store = plan, table, edges, store
-        self.columns = [table.narrow(1, source.table, source.dim * source.rows).T for source in plan.sources]
-        self._made: dict[str, object] = {}
+    def __init__(self, source: Source, columns: Tensor, edges: int, store: dict[str, Tensor]):
+        self.source, self.columns, self.edges, self._store = source, columns, edges, store
+        self._made: dict[str, tuple[Tensor, Tensor]] = {}
+        self._bands: dict[str, list[Tensor]] = {}
+        self._components: dict[str, list[list[Tensor]]] = {}
 
-    def empty(self, name: str, *shape: int) -> Tensor:
-        """The memory called `name` in a shape, for all edges of the chunk."""
-        if name not in self._store:
-            need = self.edges * max(math.prod(shape), self.plan.widest if len(shape) == 2 else 0)
-            self._store[name] = torch.empty(need, dtype=self.table.dtype, device=self.table.device)
-        strides = (shape[1], 1) if len(shape) == 2 else (1,)
-        return self._store[name].as_strided((self.edges, *shape), (math.prod(shape), *strides))
-
-    def _once(self, name: str, make):
+    def empty(self, name: str, *shape: int) -> tuple[Tensor, Tensor]:
+        """The memory called `name` as [edges, a, b] and as [edges, a · b]."""
         if name not in self._made:
-            self._made[name] = make()
+            need = self.edges * math.prod(shape)
+            if name not in self._store or self._store[name].numel() < need:
+                self._store[name] = self.columns.new_empty(need)
+            flat = self._store[name][:need].view(self.edges, -1)
+            self._made[name] = flat.view(self.edges, *shape), flat
         return self._made[name]
 
-    def feature(self, name: str) -> tuple[Tensor, list[Tensor]]:
-        """A feature [edges, dim_in] and its blocks."""
+    def matrices(self, name: str, Y: Tensor) -> Tensor:
+        """T(Y), [edges, 2l1+1, rows]."""
+        T, flat = self.empty(name, self.source.dim, self.source.rows)
+        torch.mm(Y, self.columns, out=flat)
+        return T
 
-        def make():
-            x = self.empty(name, self.plan.dim_in)
-            return x, [_block(x, source) for source in self.plan.sources]
+    def feature(self, name: str) -> tuple[Tensor, Tensor]:
+        """A block of a feature, [edges, 2l1+1, channels]."""
+        return self.empty(name, self.source.dim, self.source.channels)
 
-        return self._once(name, make)
+    def rows(self, name: str) -> tuple[Tensor, Tensor]:
+        """Products, [edges, rows, channels]."""
+        return self.empty(name, self.source.rows, self.source.channels)
 
-    def message(self, name: str) -> tuple[Tensor, list[list[Tensor]]]:
-        """A message [edges, dim_out] and its strands, source by source."""
+    def bands(self, name: str) -> list[Tensor]:
+        """[edges, components, width] of every band in the rows of that name."""
+        if name not in self._bands:
+            flat = self.rows(name)[1]
+            self._bands[name] = [
+                flat.as_strided((self.edges, b.count, b.width), (flat.stride(0), b.width, 1), b.start)
+                for b in self.source.bands
+            ]
+        return self._bands[name]
 
-        def make():
-            m = self.empty(name, self.plan.dim_out)
-            return m, [[_strand_of_message(m, s) for s in source.strands] for source in self.plan.sources]
+    def components(self, name: str) -> list[list[Tensor]]:
+        """The same, one component at a time: [edges, 1, width]."""
+        if name not in self._components:
+            self._components[name] = [[z.narrow(1, k, 1) for k in range(z.shape[1])] for z in self.bands(name)]
+        return self._components[name]
 
-        return self._once(name, make)
+    def sender(self, name: str, nodes: Tensor, index: Tensor) -> Tensor:
+        """The block of the feature that each edge takes from its node."""
+        block, flat = self.feature(name)
+        torch.index_select(nodes, 0, index, out=flat)
+        return block
 
-    def matrices(self, name: str, Y: Tensor) -> list[Tensor]:
-        """T(Y) of every source."""
-
-        def make():
-            T = self.empty(name, self.table.shape[1])
-            return T, [_matrices(T, source) for source in self.plan.sources]
-
-        T, views = self._once(name, make)
-        torch.mm(Y, self.table, out=T)
-        return views
-
-    def rows(self, name: str, i: int) -> tuple[Tensor, list[Tensor]]:
-        """Rows [edges, rows, channels] of source i and their strands; one memory serves all sources."""
-
-        def make():
-            source = self.plan.sources[i]
-            z = self.empty(name, source.rows, source.channels)
-            return z, [_strand_of_rows(z, s) for s in source.strands]
-
-        return self._once(f"{name}{i}", make)
+    def receiver(self, name: str, nodes: Tensor, index: Tensor) -> None:
+        """Set the rows of that name to those of the node of each edge."""
+        torch.index_select(nodes, 0, index, out=self.rows(name)[1])
 
     def bmm(self, a: Tensor, b: Tensor, out: Tensor, add: bool = False) -> Tensor:
         """a @ b into `out`, or added to it; tiny products as a sum of outer ones."""
@@ -145,62 +128,57 @@ class _Work:
             out.addcmul_(a.narrow(2, n, 1), b.narrow(1, n, 1))
         return out
 
-    def inner(self, i: int, change: str, a: Tensor, b: Tensor) -> Tensor:
-        """a @ b for the block of source i: [edges, 2l1+1, channels]."""
-        source = self.plan.sources[i]
-        return self.bmm(a, b, self._once(f"{change}{i}", lambda: self.empty(change, source.dim, source.channels)))
-
-    def weighted(self, name: str, i: int, G: list[Tensor], w: Tensor) -> Tensor:
-        """G ⊙ w in the rows of source i."""
-        U, strands = self.rows(name, i)
-        for s, g, u in zip(self.plan.sources[i].strands, G, strands):
-            torch.mul(g, _strand_of_weight(w, s), out=u)
-        return U
-
-    def fill(self, message: list[Tensor], i: int, strands: list[Tensor], w: Tensor, add: bool) -> None:
-        """w ⊙ z set into, or added to, the messages of source i."""
-        for s, z, m in zip(self.plan.sources[i].strands, strands, message):
+    def weigh(self, name: str, w: list[Tensor], into: str | None = None, add: bool = False) -> Tensor:
+        """The rows of that name times weights, in place, or set into or added to others; flat."""
+        into = into or name
+        for z, factor, to in zip(self.bands(name), w, self.bands(into)):
             if add:
-                m.addcmul_(z, _strand_of_weight(w, s))
+                to.addcmul_(z, factor)
             else:
-                torch.mul(z, _strand_of_weight(w, s), out=m)
+                torch.mul(z, factor, out=to)
+        return self.rows(into)[1]
 
-    def weight_gradient(self, gw: Tensor, i: int, G: list[Tensor], strands: list[Tensor]) -> None:
-        """Set the weights of source i to Σ_m3 G ⊙ z; z is overwritten."""
-        for s, g, z in zip(self.plan.sources[i].strands, G, strands):
-            if s.dim == 1:
-                torch.mul(z, g, out=_strand_of_weight(gw, s))
-            else:
-                torch.sum(z.mul_(g), 1, keepdim=True, out=_strand_of_weight(gw, s))
+    def weight_gradient(self, gw: Tensor, z: str, g: str) -> None:
+        """Set the weights of this source to Σ over components of g ⊙ z."""
+        for j, (slope, u, v) in enumerate(zip(_weights(gw, self.source), self.components(z), self.components(g))):
+            for a, b in zip(u, v):
+                if j == 0:  # every path has a first component
+                    torch.mul(a, b, out=slope)
+                else:
+                    slope.addcmul_(a, b)
 
-    def harmonics_gradient(self, gY: Tensor, i: int, block: Tensor, U: Tensor) -> None:
-        """Add the part of source i to the gradient by Y."""
-        source = self.plan.sources[i]
-        gT = self._once(f"gT{i}", lambda: self.empty("gT", source.dim, source.rows))
-        gY.addmm_(self.bmm(block, U.mT, gT).view(self.edges, -1), self.columns[i])
+    def harmonics_gradient(self, gY: Tensor, x: Tensor, u: str) -> None:
+        """Add x uᵀ, through the constants, to the gradient by Y."""
+        slope, flat = self.empty("gT", self.source.dim, self.source.rows)
+        self.bmm(x, self.rows(u)[0].mT, slope)
+        gY.addmm_(flat, self.columns.T)
 
 
-def _steps(plan: EdgePlan, table: Tensor, Y: Tensor) -> Iterator[tuple[_Work, Callable[[Tensor], Tensor]]]:
-    """For every chunk the working memory, and what cuts the chunk out of a tensor over edges."""
-    work, store = None, {}  # the last chunk may be shorter: other views, the same memory
-    for start, count in _parts(plan, Y):
-        if work is None or work.edges != count:
-            work = _Work(plan, table, count, store)
+def _chunks(s: Source, table: Tensor, edges: int, store: dict[str, Tensor]) -> Iterator[tuple]:
+    """For every chunk of edges the working memory, and what cuts the chunk out of a tensor over edges."""
+    columns = table.narrow(1, s.table, s.dim * s.rows)
+    bytes_ = CACHE_BYTES if table.device.type == "cpu" else CHUNK_BYTES_ELSEWHERE
+    most = max(LEAST_EDGES, bytes_ // (s.rows * s.channels * table.element_size()))
+    size = max(1, -(-edges // max(1, -(-edges // most))))
+    work = None
+    for start in range(0, edges, size):
+        count = min(size, edges - start)
+        if work is None or work.edges != count:  # the last chunk may be shorter: other views, the same memory
+            work = _Work(s, columns, count, store)
         yield work, lambda t, start=start, count=count: t.narrow(0, start, count)
 
 
 def value(plan: EdgePlan, table: Tensor, x: Tensor, Y: Tensor, w: Tensor, src: Tensor, dst: Tensor, n: int) -> Tensor:
-    out = x.new_zeros(n, plan.dim_out)
-    for work, cut in _steps(plan, table, Y):
-        A, (sender, a), (message, m) = work.matrices("T", cut(Y)), work.feature("x"), work.message("message")
-        torch.index_select(x, 0, cut(src), out=sender)
-        weight = cut(w)
-        for i in range(len(plan.sources)):
-            z, strands = work.rows("z", i)
-            work.bmm(A[i].mT, a[i], z)
-            work.fill(m[i], i, strands, weight, False)
-        out.index_add_(0, cut(dst), message)
-    return out
+    """The sum over edges, [n, dim_out]."""
+    totals, store = [], {}
+    for s in plan.sources:
+        nodes, total = _block(x, s), x.new_zeros(n, s.rows * s.channels)
+        for work, cut in _chunks(s, table, len(Y), store):
+            T, a = work.matrices("T", cut(Y)), work.sender("x", nodes, cut(src))
+            work.bmm(T.mT, a, work.rows("z")[0])
+            total.index_add_(0, cut(dst), work.weigh("z", _weights(cut(w), s)))
+        totals.append(total)
+    return _taken(torch.cat(totals, 1), plan.pieces, plan.unit)
 
 
 def first(
@@ -218,27 +196,25 @@ def first(
     need_x, need_Y, need_w = needs
     gx = torch.zeros_like(x) if need_x else None
     gY, gw = torch.zeros_like(Y) if need_Y else None, w.new_empty(w.shape) if need_w else None
-    for work, cut in _steps(plan, table, Y):
-        A, (sender, a), (received, G) = work.matrices("T", cut(Y)), work.feature("x"), work.message("g")
-        send, weight = cut(src), cut(w)
-        torch.index_select(x, 0, send, out=sender)
-        torch.index_select(g, 0, cut(dst), out=received)
-        slope_Y, slope_w = cut(gY) if need_Y else None, cut(gw) if need_w else None
-        for i in range(len(plan.sources)):
+    store: dict[str, Tensor] = {}
+    for s, pieces in zip(plan.sources, plan.source_pieces):
+        nodes, received = _block(x, s), _taken(g, pieces, plan.unit)
+        total = torch.zeros_like(nodes) if need_x else None
+        for work, cut in _chunks(s, table, len(Y), store):
+            T, a = work.matrices("T", cut(Y)), work.sender("x", nodes, cut(src))
+            work.receiver("g", received, cut(dst))
             if need_w:
-                z, strands = work.rows("z", i)
-                work.bmm(A[i].mT, a[i], z)
-                work.weight_gradient(slope_w, i, G[i], strands)
+                work.bmm(T.mT, a, work.rows("z")[0])
+                work.weight_gradient(cut(gw), "z", "g")
             if need_x or need_Y:
-                U = work.weighted("U", i, G[i], weight)
+                work.weigh("g", _weights(cut(w), s))
             if need_Y:
-                work.harmonics_gradient(slope_Y, i, a[i], U)
-            if need_x:  # the gathered block is not needed any more: the gradient takes its place
-                a[i].copy_(work.inner(i, "gx", A[i], U))
+                work.harmonics_gradient(cut(gY), a, "g")
+            if need_x:  # the sender is not needed any more: its gradient takes its place
+                work.bmm(T, work.rows("g")[0], a)
+                total.index_add_(0, cut(src), work.feature("x")[1])
         if need_x:
-            for idle in plan.idle:
-                sender[:, idle] = 0
-            gx.index_add_(0, send, sender)
+            gx.narrow(1, s.x, s.dim * s.channels).copy_(total)
     return [gx, gY, gw]
 
 
@@ -257,38 +233,41 @@ def second(
     n: int,
 ) -> list[Tensor]:
     """Derivatives by g, x, Y and w of ⟨hx, ∂x⟩ + ⟨hY, ∂Y⟩ + ⟨hw, ∂w⟩, the ∂ being those of `first`."""
-    gg, gx, gY, gw = x.new_zeros(n, plan.dim_out), torch.zeros_like(x), torch.zeros_like(Y), w.new_zeros(w.shape)
-    for work, cut in _steps(plan, table, Y):
-        A, (sender, a), (received, G) = work.matrices("T", cut(Y)), work.feature("x"), work.message("g")
-        (message, m), (turned, t) = work.message("message"), work.feature("turned")
-        send, receive, weight, slope_Y, slope_w = cut(src), cut(dst), cut(w), cut(gY), cut(gw)
-        torch.index_select(x, 0, send, out=sender)
-        torch.index_select(g, 0, receive, out=received)
-        turned.zero_()
-        if hY is not None:
-            B = work.matrices("hT", cut(hY))
-        if hx is not None:
-            hsender, b = work.feature("hx")
-            torch.index_select(hx, 0, send, out=hsender)
-        for i in range(len(plan.sources)):
-            z, strands = work.rows("z", i)
+    gx, gY, gw = torch.zeros_like(x), torch.zeros_like(Y), w.new_zeros(w.shape)
+    store: dict[str, Tensor] = {}
+    totals = []
+    for s, pieces in zip(plan.sources, plan.source_pieces):
+        nodes, received = _block(x, s), _taken(g, pieces, plan.unit)
+        total = x.new_zeros(n, s.rows * s.channels)
+        moved, turned = None if hx is None else _block(hx, s), torch.zeros_like(nodes)
+        for work, cut in _chunks(s, table, len(Y), store):
+            T, a = work.matrices("T", cut(Y)), work.sender("x", nodes, cut(src))
+            work.receiver("g", received, cut(dst))
+            z, u, (t, slope) = work.rows("z")[0], work.rows("u")[0], work.feature("t")
+            slope_Y, weights = cut(gY), _weights(cut(w), s)
             if hw is not None:
-                work.bmm(A[i].mT, a[i], z)
-                work.fill(m[i], i, strands, cut(hw), False)
-                V = work.weighted("U", i, G[i], cut(hw))
-                work.harmonics_gradient(slope_Y, i, a[i], V)
-                t[i].add_(work.inner(i, "gx", A[i], V))
-            if hx is None and hY is None:
-                continue
-            U = work.weighted("U", i, G[i], weight)
+                factors = _weights(cut(hw), s)
+                work.bmm(T.mT, a, z)
+                work.weigh("z", factors, "message")
+                work.weigh("g", factors, "u")
+                work.harmonics_gradient(slope_Y, a, "u")
+                work.bmm(T, u, t)
+            if hx is not None or hY is not None:
+                work.weigh("g", weights, "u")
             if hx is not None:
-                work.bmm(A[i].mT, b[i], z)
-                work.harmonics_gradient(slope_Y, i, b[i], U)
+                b = work.sender("b", moved, cut(src))
+                work.bmm(T.mT, b, z)
+                work.harmonics_gradient(slope_Y, b, "u")
             if hY is not None:
-                work.bmm(B[i].mT, a[i], z, add=hx is not None)
-                t[i].add_(work.inner(i, "gx", B[i], U))
-            work.fill(m[i], i, strands, weight, hw is not None)
-            work.weight_gradient(slope_w, i, G[i], strands)
-        gg.index_add_(0, receive, message)
-        gx.index_add_(0, send, turned)
-    return [gg, gx, gY, gw]
+                B = work.matrices("B", cut(hY))
+                work.bmm(B.mT, a, z, add=hx is not None)
+                work.bmm(B, u, t, add=hw is not None)
+            if hx is not None or hY is not None:
+                work.weigh("z", weights, "message", add=hw is not None)
+                work.weight_gradient(cut(gw), "z", "g")
+            total.index_add_(0, cut(dst), work.rows("message")[1])
+            if hw is not None or hY is not None:
+                turned.index_add_(0, cut(src), slope)
+        totals.append(total)
+        gx.narrow(1, s.x, s.dim * s.channels).copy_(turned)
+    return [_taken(torch.cat(totals, 1), plan.pieces, plan.unit), gx, gY, gw]

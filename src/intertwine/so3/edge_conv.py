@@ -48,6 +48,8 @@ class EdgeConv(nn.Module):
         self._table = Constants([self._plan.table], any_dtype=True)
         self.register_buffer("_entries", torch.tensor(self._plan.entries), persistent=False)
         self.register_buffer("_entry_weights", torch.tensor(self._plan.entry_weights), persistent=False)
+        order = None if self._plan.in_order else torch.tensor(self._plan.order)
+        self.register_buffer("_order", order, persistent=False)
 
     def extra_repr(self) -> str:
         """Input, degree, output, number of paths."""
@@ -77,10 +79,13 @@ class EdgeConv(nn.Module):
             )
         if w.shape[-len(self.weight_shape) :] != self.weight_shape or w.ndim != len(edges) + len(self.weight_shape):
             raise ValueError(f"EdgeConv: w has shape {tuple(w.shape)}, expected {(*edges, *self.weight_shape)}")
+        w = w.flatten(len(edges))
+        if self._order is not None:
+            w = w.index_select(-1, self._order)
         if not self.weights_per_edge:
             ones = x.new_ones(1, 1).expand(Y.shape[0], self._plan.weights)
-            return self._sum(x, Y, ones, src, dst, n_nodes) * w.flatten()[self._entry_weights]
-        return self._sum(x, Y, w.flatten(1), src, dst, n_nodes)
+            return self._sum(x, Y, ones, src, dst, n_nodes) * w[self._entry_weights]
+        return self._sum(x, Y, w, src, dst, n_nodes)
 
     def _sum(self, x: Tensor, Y: Tensor, w: Tensor, src: Tensor, dst: Tensor, n_nodes: int) -> Tensor:
         (table,) = self._table(Y)

@@ -1,11 +1,12 @@
 """Where everything lies in a depth-wise convolution over edges: rows of constants, weights, blocks of the output."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
-from math import sqrt
+from math import gcd, sqrt
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from .couplings import coupled
 from .irreps import Irrep, Irreps
@@ -13,17 +14,16 @@ from .wigner import clebsch_gordan
 
 
 @dataclass(frozen=True)
-class Strand:
-    """All paths from one input block to one output irrep: n of them, neighbours in rows, weights and output."""
+class Band:
+    """Components 2j-1 and 2j (j = 0: the first) of all paths from one input block to degrees l3 >= j.
 
-    row: int  # first row among the rows (order m3, path) of the input block
-    rows: int  # (2 l3 + 1) · n
-    dim: int  # 2 l3 + 1
-    width: int  # n · channels: entries of one row of the output
+    The paths of a block are sorted by l3, so these are the last ones: neighbours in rows, and in the weights.
+    """
+
+    start: int  # first entry among those of the source
+    count: int  # of components
+    width: int  # paths · channels
     weight: int  # first flat weight
-    out: int  # first entry of the output block
-    channel: int  # first channel inside it
-    channels: int  # all channels of it
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,8 @@ class Source:
     dim: int  # 2 l1 + 1
     channels: int
     table: int  # first column of the constants; blocks of equal degree and paths share them
-    rows: int
-    strands: tuple[Strand, ...]
+    rows: int  # Σ over paths of 2 l3 + 1
+    bands: tuple[Band, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,20 +50,14 @@ class EdgePlan:
     path_channels: tuple[int, ...]
     rep_out: Irreps
     table: np.ndarray  # [(lmax_edge+1)², columns], float64
+    entries: np.ndarray  # where each entry of the output lies among the rows of all sources, one after the other
+    entry_weights: np.ndarray  # the flat weight, in the order of the bands, that scales each entry of the output
+    order: np.ndarray  # the flat weight at each place of the order of the bands
 
-    @cached_property
-    def idle(self) -> tuple[slice, ...]:
-        """Entries of the input that no path reads."""
-        ends, start = [], 0
-        for source in self.sources:
-            ends.append(slice(start, source.x))
-            start = source.x + source.dim * source.channels
-        return tuple(s for s in (*ends, slice(start, self.dim_in)) if s.stop > s.start)
-
-    @cached_property
-    def widest(self) -> int:
-        """The most numbers that one step needs for one edge."""
-        return max(max(s.rows * s.channels, s.dim * s.rows, s.dim * s.channels) for s in self.sources)
+    @property
+    def in_order(self) -> bool:
+        """Whether the weights are in the order of the bands already: irreps_out is sorted by degree."""
+        return bool((np.diff(self.order) == 1).all())
 
     def weight_shape(self) -> tuple[int, ...]:
         """(paths, channels) where all input blocks have equal channels, else (numbers,)."""
@@ -71,25 +65,20 @@ class EdgePlan:
         return (len(self.paths), *equal) if len(equal) == 1 else (self.weights,)
 
     @cached_property
-    def entries(self) -> np.ndarray:
-        """Where each entry of the output lies among the rows of all sources, one after the other."""
-        starts = np.cumsum([0, *(source.rows * source.channels for source in self.sources)])
-        return self._spread(
-            lambda i, s: starts[i] + s.row * self.sources[i].channels + np.arange(s.dim * s.width).reshape(s.dim, -1)
-        )
+    def unit(self) -> int:
+        """Entries that always stay together."""
+        return gcd(*self.path_channels)
 
     @cached_property
-    def entry_weights(self) -> np.ndarray:
-        """The flat weight that scales each entry of the output."""
-        return self._spread(lambda i, s: np.arange(s.weight, s.weight + s.width))
+    def pieces(self) -> Tensor:
+        """Where each unit of the output lies among those of the rows of all sources."""
+        return torch.tensor(self.entries[:: self.unit] // self.unit)
 
-    def _spread(self, value: Callable[[int, Strand], np.ndarray]) -> np.ndarray:
-        index = np.empty(self.dim_out, dtype=np.int64)
-        for i, source in enumerate(self.sources):
-            for s in source.strands:
-                block = index[s.out : s.out + s.dim * s.channels].reshape(s.dim, s.channels)
-                block[:, s.channel : s.channel + s.width] = value(i, s)
-        return index
+    @cached_property
+    def source_pieces(self) -> tuple[Tensor, ...]:
+        """Where the units of the rows of each source lie in the output."""
+        sizes = [source.rows * source.channels // self.unit for source in self.sources]
+        return self.pieces.argsort().split(sizes)
 
 
 def edge_plan(irreps_in: Irreps, lmax_edge: int, irreps_out: Irreps) -> EdgePlan:
@@ -101,48 +90,72 @@ def edge_plan(irreps_in: Irreps, lmax_edge: int, irreps_out: Irreps) -> EdgePlan
     wanted = list(dict.fromkeys(irrep for irrep, _ in irreps_out.blocks))
     parity = irreps_in.group == irreps_out.group and irreps_in.blocks[0][0].p is not None
     edge = [Irrep(l, (-1) ** l if parity else None) for l in range(lmax_edge + 1)]
-    found = [
-        (i, c, irrep, [y.l for y in edge if coupled(a, y, irrep)])
-        for i, (a, c) in enumerate(irreps_in.blocks)
+    paths = [
+        (i, y.l, irrep)
+        for i, (a, _) in enumerate(irreps_in.blocks)
         for irrep in wanted
+        for y in edge
+        if coupled(a, y, irrep)
     ]
-    channels = {irrep: sum(c * len(degrees) for _, c, k, degrees in found if k == irrep) for irrep in wanted}
+    if not paths:
+        raise ValueError(f"EdgeConv: no path leads from {irreps_in} and degrees up to {lmax_edge} to {irreps_out}")
+    path_channels = [irreps_in.blocks[i][1] for i, _, _ in paths]
+    channels = {irrep: sum(c for c, (_, _, k) in zip(path_channels, paths) if k == irrep) for irrep in wanted}
     rep_out = Irreps([(channels[irrep], irrep) for irrep in wanted])
-    starts, start = {}, 0
-    for irrep, c in rep_out.blocks:
-        starts[irrep], start = start, start + irrep.dim * c
-    filled = dict.fromkeys(wanted, 0)
+    entry = dict(zip((irrep for irrep, _ in rep_out.blocks), _starts(irrep.dim * c for irrep, c in rep_out.blocks)))
+    weight, filled, places = _starts(path_channels), dict.fromkeys(wanted, 0), []
+    for c, (_, _, irrep) in zip(path_channels, paths):
+        places.append(entry[irrep] + filled[irrep])  # of the first component; the next ones follow at its stride
+        filled[irrep] += c
 
-    sources, paths, path_channels, columns, known = [], [], [], [], {}
-    x = weight = width = 0
+    entries, entry_weights = np.empty((2, rep_out.dim), dtype=np.int64)
+    sources, columns, known, order = [], [], {}, []
+    x = rows = width = done = 0
     for i, (a, c) in enumerate(irreps_in.blocks):
-        strands, row, parts = [], 0, []
-        mine = [(irrep, degrees) for k, _, irrep, degrees in found if k == i and degrees]
-        places = {}
-        for irrep, degrees in mine:
-            places[irrep] = weight, filled[irrep]
-            paths += [(i, l2, irrep) for l2 in degrees]
-            path_channels += [c] * len(degrees)
-            weight, filled[irrep] = weight + len(degrees) * c, filled[irrep] + len(degrees) * c
-        for irrep, degrees in sorted(mine, key=lambda entry: (entry[0].l, entry[1])):  # alike for both parities
-            n, (first, channel) = len(degrees), places[irrep]
-            strands.append(Strand(row, irrep.dim * n, irrep.dim, n * c, first, starts[irrep], channel, channels[irrep]))
-            B = np.zeros(((lmax_edge + 1) ** 2, a.dim, irrep.dim, n))
-            for k, l2 in enumerate(degrees):
-                C = clebsch_gordan(a.l, l2, irrep.l) * sqrt(irrep.dim)
-                B[l2 * l2 : (l2 + 1) ** 2, :, :, k] = C.transpose(1, 0, 2)
-            parts.append(B.reshape(*B.shape[:2], -1))
-            row += irrep.dim * n
-        if strands:
-            B = np.concatenate(parts, -1).reshape((lmax_edge + 1) ** 2, -1)
+        mine = sorted((p for p, path in enumerate(paths) if path[0] == i), key=lambda p: paths[p][2].l)
+        bands, parts, start = [], [], 0
+        for j in range(max((paths[p][2].l for p in mine), default=-1) + 1):
+            upper = [p for p in mine if paths[p][2].l >= j]
+            first = done + c * (len(mine) - len(upper))
+            components = range(max(0, 2 * j - 1), 2 * j + 1)
+            bands.append(Band(start, len(components), len(upper) * c, first))
+            for k in components:
+                for n, p in enumerate(upper):
+                    _, l2, irrep = paths[p]
+                    at = places[p] + k * channels[irrep]
+                    entries[at : at + c] = rows + start + np.arange(n * c, (n + 1) * c)
+                    entry_weights[at : at + c] = first + np.arange(n * c, (n + 1) * c)
+                    B = np.zeros(((lmax_edge + 1) ** 2, a.dim))
+                    C = clebsch_gordan(a.l, l2, irrep.l)[:, :, k]
+                    B[l2 * l2 : (l2 + 1) ** 2] = C.T * sqrt(irrep.dim)
+                    parts.append(B)
+                start += len(upper) * c
+        if mine:
+            B = np.stack(parts, -1).reshape((lmax_edge + 1) ** 2, -1)
             if B.tobytes() not in known:
                 known[B.tobytes()] = width
                 columns.append(B)
                 width += B.shape[1]
-            sources.append(Source(x, a.dim, c, known[B.tobytes()], row, tuple(strands)))
+            sources.append(Source(x, a.dim, c, known[B.tobytes()], len(parts), tuple(bands)))
+            order += [np.arange(weight[p], weight[p] + c) for p in mine]
+            rows, done = rows + start, done + c * len(mine)
         x += a.dim * c
-    if not paths:
-        raise ValueError(f"EdgeConv: no path leads from {irreps_in} and degrees up to {lmax_edge} to {irreps_out}")
     table = np.concatenate(columns, 1)
     table.setflags(write=False)
-    return EdgePlan(tuple(sources), x, rep_out.dim, weight, tuple(paths), tuple(path_channels), rep_out, table)
+    return EdgePlan(
+        sources=tuple(sources),
+        dim_in=x,
+        dim_out=rep_out.dim,
+        weights=done,
+        paths=tuple(paths),
+        path_channels=tuple(path_channels),
+        rep_out=rep_out,
+        table=table,
+        entries=entries,
+        entry_weights=entry_weights,
+        order=np.concatenate(order),
+    )
+
+
+def _starts(sizes) -> list[int]:
+    return [0, *np.cumsum(list(sizes)).tolist()]
