@@ -92,8 +92,8 @@ def test_compiles_whole(generator):
     gate = nn.Gate(Irreps("2x0e + 1x0o"), [F.silu, torch.tanh], Irreps("1x1o + 2x2e"))
     norm = nn.DegreeRMSNorm(gate.rep_in)
     other, batch = nn.SeparableLayerNorm(gate.rep_out), nn.EquivariantBatchNorm(gate.rep_out).eval()
-    lengths = nn.NormActivation(gate.rep_out, torch.tanh, bias=True)
-    stack = torch.nn.Sequential(norm, gate, other, batch, lengths).double()
+    lengths, instance = nn.NormActivation(gate.rep_out, torch.tanh, bias=True), nn.InstanceNorm(gate.rep_out)
+    stack = torch.nn.Sequential(norm, gate, other, batch, lengths, instance).double()
     compiled = torch.compile(stack, fullgraph=True, dynamic=True, backend="aot_eager")
     for n in (3, 6):
         x = gate.rep_in.randn(n, generator=generator, dtype=torch.float64).requires_grad_()

@@ -1,4 +1,4 @@
-"""Features that are functions on the sphere or on SO(3): which they are, and what carries them to a grid and back."""
+"""Features read as functions on the sphere or on SO(3): which they are, and what carries them to a grid and back."""
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -55,6 +55,54 @@ class SphereSignal:
 
 
 @dataclass(frozen=True)
+class FrameSignal:
+    """Functions on the sphere about an edge: degrees 0..lmax, orders up to mmax, rows sorted by order as `Orders` are.
+
+    Degrees above mmax are scaled up for the orders they lack (arXiv:2306.12059); only turns about the edge count.
+    """
+
+    lmax: int
+    mmax: int
+
+    grid_type: ClassVar[type] = S2Grid
+    samples: ClassVar[int] = 128
+
+    @property
+    def sizes(self) -> list[int]:
+        """Rows of order 0, of ±1, of ±2, ..."""
+        return [self.lmax + 1, *(2 * (self.lmax + 1 - m) for m in range(1, self.mmax + 1))]
+
+    def matrices(self, grid: S2Grid) -> tuple[np.ndarray, np.ndarray]:
+        """To the grid, and back on the same degrees and orders."""
+        signed = [(0, 0), *((m, sign) for m in range(1, self.mmax + 1) for sign in (1, -1))]
+        degrees, orders = np.array([(l, sign * m) for m, sign in signed for l in range(m, self.lmax + 1)]).T
+        rows = degrees * degrees + degrees + orders
+        lacking = np.sqrt(np.maximum(1, (2 * degrees + 1) / (2 * self.mmax + 1)))
+        to, back = SphereSignal(self.lmax).matrices(grid)
+        return to[:, rows] * lacking, back[rows] * lacking[:, None]
+
+    def grids(self) -> Iterator[S2Grid]:
+        """More and more α, and as many β as squares need: the rows of a grid turn into themselves."""
+        n_beta = 3 * self.lmax // 2 + 1
+        return (S2Grid.gauss_legendre(n_beta, n) for n in range(2 * self.mmax + 1, 12 * self.mmax + 31))
+
+    def turn(self, generator: torch.Generator) -> Callable[[Tensor], Tensor]:
+        """A turn about the edge for each sample, of [samples, rows, channels]."""
+        angle = 2 * torch.pi * torch.rand(self.samples, 1, 1, generator=generator, dtype=torch.float64)
+
+        def turned(x: Tensor) -> Tensor:
+            zero, *pairs = x.split(self.sizes, 1)
+            out = [zero]
+            for m, pair in enumerate(pairs, 1):
+                plus, minus = pair.chunk(2, 1)
+                c, s = torch.cos(m * angle), torch.sin(m * angle)
+                out += [c * plus - s * minus, s * plus + c * minus]
+            return torch.cat(out, 1)
+
+        return turned
+
+
+@dataclass(frozen=True)
 class RotationSignal:
     """Functions on SO(3) of degrees 0..lmax, coefficients of variance 1 giving values of variance 1."""
 
@@ -93,7 +141,7 @@ class RotationSignal:
         )
 
 
-Signal = SphereSignal | RotationSignal
+Signal = SphereSignal | FrameSignal | RotationSignal
 
 
 def sphere_scale(lmax: int) -> np.ndarray:
