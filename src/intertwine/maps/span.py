@@ -15,11 +15,10 @@ from ..groups import Group
 from ..reps import Rep
 from .constants import tensors
 from .orbits import orbits
+from .span_edges import Edges, as_array, as_index, bounded, of_graph
 from .span_grid import Convolution, Grid
-from .span_routes import Cells, Edges, Matrix
+from .span_routes import Cells, Matrix
 from .span_symmetry import Moves, images, pair_images
-
-MAX_EDGES = 100_000_000
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -48,10 +47,10 @@ class Span:
         for name, size in [("source", self.num_in), ("target", self.num_out), ("weight", self.num_weights)]:
             if not isinstance(size, int) or size < 1:
                 raise ValueError(f"Span: the {name}s must be counted by an integer of at least 1, got {size!r}")
-            object.__setattr__(self, name, _index(name, getattr(self, name), size))
+            object.__setattr__(self, name, as_index(name, getattr(self, name), size))
         lengths = {name: len(getattr(self, name)) for name in ("source", "target", "weight")}
         if self.measure is not None:
-            measure = _array(self.measure).astype(np.float64)
+            measure = as_array(self.measure).astype(np.float64)
             if measure.ndim != 1 or not np.isfinite(measure).all():
                 raise ValueError(f"Span: measure must be finite, one number for each edge, got shape {measure.shape}")
             lengths["measure"] = len(measure)
@@ -65,7 +64,7 @@ class Span:
     @classmethod
     def dense(cls, num_in: int, num_out: int) -> "Span":
         """Every input to every output, each pair its own weight: weight j num_in + i joins i to j, as in torch."""
-        _small("dense", num_in * num_out)
+        bounded("dense", num_in * num_out)
         j, i = np.divmod(np.arange(num_in * num_out), num_in)
         return cls(num_in, num_out, num_in * num_out, i, j, np.arange(num_in * num_out))
 
@@ -91,7 +90,7 @@ class Span:
         axes = len(size)
         each = [(k,) * axes if isinstance(k, int) else tuple(k) for k in (kernel, stride, padding, dilation)]
         grid = Grid(tuple(size), *each, groups, circular)
-        _small("conv", grid.count)
+        bounded("conv", grid.count)
         sizes = math.prod(grid.size) * groups, math.prod(grid.out) * groups, grid.offsets * groups
         return cls(*sizes, *grid.edges())._as(Convolution(grid) if axes <= 3 else None)
 
@@ -120,23 +119,7 @@ class Span:
         its own, the last. normalize: μ = 1 / √(d_s d_t), d counting the edges that arrive; with self_loops the graph
         convolution of arXiv:1609.02907.
         """
-        ends = _array(edge_index)
-        if ends.ndim != 2 or len(ends) != 2:
-            raise ValueError(f"graph: edge_index must have shape [2, edges], got {ends.shape}")
-        types = np.zeros(ends.shape[1], np.int64) if edge_type is None else _array(edge_type)
-        count = 1 if edge_type is None else int(types.max(initial=0)) + 1
-        source, target = (_index(name, row, num_nodes) for name, row in zip(("source", "target"), ends))
-        if self_loops:
-            nodes = np.arange(num_nodes)
-            kept = source != target if edge_type is None else np.ones(len(source), bool)
-            types = np.concatenate([types[kept], np.full(num_nodes, 0 if edge_type is None else count)])
-            source, target = np.concatenate([source[kept], nodes]), np.concatenate([target[kept], nodes])
-            count += edge_type is not None
-        measure = None
-        if normalize:
-            degree = np.bincount(target, minlength=num_nodes)
-            measure = 1 / np.sqrt(np.maximum(degree[source], 1) * degree[target])
-        return cls(num_nodes, num_nodes, count, source, target, types, measure)
+        return cls._of(of_graph(edge_index, num_nodes, edge_type, self_loops, normalize))
 
     @classmethod
     def orbit(cls, rep_in: Rep, rep_out: Rep) -> "Span":
@@ -147,7 +130,7 @@ class Span:
         if rep_in.group != rep_out.group:
             raise ValueError(f"orbit: rep_in belongs to {rep_in.group}, rep_out to {rep_out.group}")
         X, Y = rep_in.dim, rep_out.dim
-        _small("orbit", X * Y)
+        bounded("orbit", X * Y)
         ends = (images(rep.group, rep, rep.dim) for rep in (rep_in, rep_out))
         label = orbits(pair_images(*ends), X * Y)
         j, i = np.divmod(np.arange(X * Y), X)
@@ -185,16 +168,7 @@ class Span:
         """
         if first.num_out != self.num_in:
             raise ValueError(f"compose: {first!r} has {first.num_out} outputs, {self!r} takes {self.num_in}")
-        by_target = first.target.argsort(kind="stable")
-        begin, end = (np.searchsorted(first.target[by_target], self.source, side=side) for side in ("left", "right"))
-        number = end - begin
-        _small("compose", int(number.sum()))
-        b = np.repeat(np.arange(len(self.source)), number)
-        a = by_target[np.arange(len(b)) - np.repeat(number.cumsum() - number, number) + begin[b]]
-        parts = first.source[a], self.target[b], first.weight[a] * self.num_weights + self.weight[b]
-        measure = first._measures[a] * self._measures[b]
-        sizes = first.num_in, self.num_out, first.num_weights * self.num_weights
-        return Span(*sizes, *Span(*sizes, *parts, measure)._merged)
+        return Span._of(self._edges.after(first._edges).merged())
 
     @staticmethod
     def compose_weights(
@@ -228,7 +202,7 @@ class Span:
         if len(actions) != 2:
             raise ValueError(f"actions: one for the input and one for the output, got {len(actions)}")
         ends = images(group, actions[0], self.num_in), images(group, actions[1], self.num_out)
-        return Moves(Edges(self.num_in, self.num_out, self.num_weights, *self._merged), *ends)
+        return Moves(self._merged, *ends)
 
     # --- how
 
@@ -251,17 +225,13 @@ class Span:
             return Matrix(self._edges), self._convolution  # which never move more than the cells
         return Matrix(self._edges), *self._cells
 
-    @property
-    def _measures(self) -> np.ndarray:
-        return np.ones(len(self.source)) if self.measure is None else self.measure
-
     @cached_property
-    def _merged(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-        """Edges sorted by weight, target, source; those that agree in all three are one, with the sum of measures."""
-        key = (self.weight * self.num_out + self.target) * self.num_in + self.source
-        _, first, which = np.unique(key, return_index=True, return_inverse=True)
-        measure = np.bincount(which, self._measures, len(first))
-        return self.source[first], self.target[first], self.weight[first], measure
+    def _merged(self) -> Edges:
+        return self._edges.merged()
+
+    @classmethod
+    def _of(cls, e: Edges) -> "Span":
+        return cls(e.num_in, e.num_out, e.num_weights, e.source, e.target, e.weight, e.measure)
 
     def _as(self, convolution: Convolution | None) -> "Span":
         object.__setattr__(self, "_convolution", convolution)
@@ -270,12 +240,12 @@ class Span:
     @property
     def mean_square(self) -> float:
         """Σ over edges into a point of the squared measure, mean over points: the variance that weights of 1 add."""
-        return float((self._merged[3] ** 2).sum()) / self.num_out
+        return float((self._merged.measures**2).sum()) / self.num_out
 
     @cached_property
     def _digest(self) -> bytes:
         digest = hashlib.blake2s(repr((self.num_in, self.num_out, self.num_weights)).encode())
-        for part in (self.source, self.target, self.weight, self._measures):
+        for part in (self.source, self.target, self.weight, self._edges.measures):
             digest.update(part.tobytes())
         return digest.digest()
 
@@ -295,31 +265,3 @@ def check_features(span: Span, x: Tensor, w: Tensor) -> None:
         raise ValueError(f"{span!r} takes weights [{span.num_weights}, c_in, c_out], got shape {list(w.shape)}")
     if x.ndim < 2 or x.shape[-2] != span.num_in or x.shape[-1] != w.shape[1]:
         raise ValueError(f"{span!r} takes features [..., {span.num_in}, {w.shape[1]}], got shape {list(x.shape)}")
-
-
-def _array(values) -> np.ndarray:
-    return values.detach().cpu().numpy() if isinstance(values, Tensor) else np.asarray(values)
-
-
-def _index(name: str, values, size: int) -> np.ndarray:
-    """A read-only int64 copy of one axis, inside 0 .. size - 1."""
-    index = _array(values)
-    if index.size == 0:
-        index = index.astype(np.int64)
-    if not np.issubdtype(index.dtype, np.integer):
-        raise TypeError(f"Span: {name} must hold integers, got {index.dtype}")
-    index = index.astype(np.int64)  # a copy
-    if index.ndim != 1:
-        raise ValueError(f"Span: {name} must have one axis, got shape {index.shape}")
-    if index.size and (index.min() < 0 or index.max() >= size):
-        raise ValueError(f"Span: {name} has index {index.min()} to {index.max()}, but the {name}s are 0 to {size - 1}")
-    index.flags.writeable = False
-    return index
-
-
-def _small(name: str, edges: int) -> None:
-    if edges > MAX_EDGES:
-        raise ValueError(
-            f"{name}: the span would have {edges} edges, {24 * edges / 2**30:.0f} GiB of indices, above the bound of "
-            f"{MAX_EDGES}; use fewer points, or fewer channel groups"
-        )

@@ -8,21 +8,9 @@ import torch
 from torch import Tensor
 
 from .constants import tensors
+from .span_edges import Edges
 
 OPERATIONS = 8  # multiplications that take as long as moving one float: what makes the routes comparable
-
-
-@dataclass(frozen=True, eq=False)
-class Edges:
-    """The edges of a span, after its checks: three int64 [E] and a float64 [E] or None."""
-
-    num_in: int
-    num_out: int
-    num_weights: int
-    source: np.ndarray
-    target: np.ndarray
-    weight: np.ndarray
-    measure: np.ndarray | None
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,7 @@ from scipy.sparse.csgraph import connected_components
 from ..groups import Group
 from ..reps import Rep
 from .orbits import by_first_appearance
-from .span_routes import Edges
+from .span_edges import Edges
 
 
 def images(group: Group, action, size: int) -> np.ndarray:
