@@ -11,6 +11,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from scipy.linalg import block_diag
 from torch import Tensor
 
 from ..groups import Group, O
@@ -25,66 +26,68 @@ MOST_DENSE = 2**22  # numbers in a basis that may be applied as one array
 OUTSIDE = 4  # time of one operation outside the large products, in units of one inside (measured on CPUs)
 
 
+FEW = 64  # maps of a pool whose weights are brought into place by one matrix: few numbers, so that calls are what costs
+GAUSS = np.array([[1.0, 0.0], [1.0, 1.0], [-1.0, 1.0]])  # a product with a + ib takes those with a, a + b and b - a
+
+
 @dataclass(frozen=True)
 class Pool:
-    """Irreps of one kind, mixed in one batched product of `kinds * count` matrices: `count` irreps of `rows` components
-    (complex ones for complex type), of which there are m_in copies on one side and m_out on the other."""
+    """Irreps mixed in one batched product of `count` matrices, on `rows` components of each (complex ones for complex
+    type): every output copy, of m_out, is a sum over `width` input copies, those turned by endomorphisms among them.
+
+    Their weights are `size` from `start` on. A matrix makes those of the product from each of `groups` equal parts of
+    them; groups is 0 where they are the same.
+    """
 
     start: int
+    size: int
+    groups: int
     count: int
-    kinds: int  # real products for each number: 3 for complex type, otherwise 1
     rows: int
-    m_in: int
+    width: int
     m_out: int
-    endos: int
-
-    @property
-    def width(self) -> int:
-        """Copies that one product sums over: those turned by the endomorphisms count too, but for complex type."""
-        return self.m_in if self.kinds == 3 else self.m_in * self.endos
 
     def flops(self, c_in: int, c_out: int) -> int:
         """Operations of the mixing."""
-        return 2 * self.count * self.kinds * self.rows * self.width * c_in * self.m_out * c_out
+        return 2 * self.count * self.rows * self.width * c_in * self.m_out * c_out
 
-    def weights(self, w: Tensor) -> Tensor:
-        """[kinds count, width c_in, m_out c_out] of weights [.., c_in, c_out], of which the pool's begin at `start`."""
+    def weights(self, w: Tensor, matrix: Tensor | None) -> Tensor:
+        """[count, width c_in, m_out c_out] of weights [.., c_in, c_out]."""
         c_in, c_out = w.shape[1:]
-        w = w.narrow(0, self.start, self.count * self.m_in * self.m_out * self.endos)
-        w = w.reshape(self.count, self.m_in, self.m_out, self.endos, c_in, c_out)
-        if self.kinds == 3:
-            one, i = w.unbind(3)
-            w = torch.stack([one, one + i, i - one])
-        else:
-            w = w.transpose(2, 3)
-        w = w.reshape(self.kinds * self.count, self.width, self.m_out, c_in, c_out)
-        return w.transpose(2, 3).reshape(self.kinds * self.count, self.width * c_in, self.m_out * c_out)
+        if self.size < len(w):
+            w = w.narrow(0, self.start, self.size)
+        if matrix is not None:
+            w = matrix @ (w.flatten(1) if self.groups == 1 else w.reshape(self.groups, -1, c_in * c_out))
+        w = w.reshape(self.count, self.width, self.m_out, c_in, c_out).transpose(2, 3)
+        return w.reshape(self.count, self.width * c_in, self.m_out * c_out)
 
 
 @dataclass(frozen=True)
 class MixIrreps(Plan):
-    """Constants, for each pool: the way in [kinds count rows width, dim_in] and the way out [dim_out, kinds count rows
-    m_out]."""
+    """Constants: the way in of every pool [count rows width, dim_in], then the way out of every pool [dim_out, count
+    rows m_out], then the matrix for the weights of every pool that needs one."""
 
     pools: tuple[Pool, ...]
 
     def run(self, x: Tensor, w: Tensor, constants: list[Tensor]) -> Tensor:
         lead, (dim_in, c_in), c_out = x.shape[:-2], x.shape[-2:], w.shape[-1]
-        dim_out = constants[1].shape[0]
+        ways, back = constants[: len(self.pools)], constants[len(self.pools) : 2 * len(self.pools)]
+        matrices = iter(constants[2 * len(self.pools) :])
+        dim_out = back[0].shape[0]
         # components first, so that the ways in and out are products of large matrices too
         flat = x.reshape(-1, dim_in, c_in).transpose(0, 1)
         batch = flat.shape[1]
         flat = flat.reshape(dim_in, batch * c_in)
         parts = []
-        for p, there in zip(self.pools, constants[::2]):
-            n = p.kinds * p.count
-            z = (there @ flat).view(n, p.rows, p.width, batch, c_in).transpose(2, 3)
-            z = torch.bmm(z.reshape(n, p.rows * batch, p.width * c_in), p.weights(w))
-            z = z.view(n * p.rows, batch, p.m_out, c_out).transpose(1, 2)
-            parts.append(z.reshape(n * p.rows * p.m_out, batch * c_out))
-        y = constants[1] @ parts[0]
-        for back, part in zip(constants[3::2], parts[1:]):
-            y = torch.addmm(y, back, part)
+        for p, way in zip(self.pools, ways):
+            z = (way @ flat).view(p.count, p.rows, p.width, batch, c_in).transpose(2, 3)
+            W = p.weights(w, next(matrices) if p.groups else None)
+            z = torch.bmm(z.reshape(p.count, p.rows * batch, p.width * c_in), W)
+            z = z.view(p.count * p.rows, batch, p.m_out, c_out).transpose(1, 2)
+            parts.append(z.reshape(p.count * p.rows * p.m_out, batch * c_out))
+        y = back[0] @ parts[0]
+        for way, part in zip(back[1:], parts[1:]):
+            y = torch.addmm(y, way, part)
         return y.view(dim_out, batch, c_out).transpose(0, 1).reshape(*lead, dim_out, c_out)
 
 
@@ -123,25 +126,28 @@ class IsotypicKernel(Kernel):
         return np.concatenate(found) if found else np.zeros((0, self.dim_out, self.dim_in))
 
     def plan(self, c_in: int, c_out: int) -> Plan:
-        kinds: dict[tuple[int, ...], list[Part]] = {}
+        pooled: dict[tuple[int, ...], list[Part]] = {}
         for part in self.parts:
-            kinds.setdefault(kind(part), []).append(part)
-        pools, constants, start = [], [], 0
-        for (endos, dim, m_in, m_out), members in kinds.items():
-            gauss = endos == 2
-            pools.append(Pool(start, len(members), 3 if gauss else 1, dim // 2 if gauss else dim, m_in, m_out, endos))
-            start += len(members) * m_in * m_out * endos
-            ways = [(gauss_ways if gauss else plain_ways)(part) for part in members]
-            there, back = (np.stack([way[side] for way in ways], 1) for side in (0, 1))  # [kinds, count, rows, .., dim]
-            constants += [there.reshape(-1, self.dim_in), back.reshape(-1, self.dim_out).T.copy()]
-        outside = sum(2 * c_in * there.size for there in constants[::2])
-        outside += sum(2 * c_out * back.size for back in constants[1::2])
+            pooled.setdefault(kind(part)[: 3 if self.N <= FEW else 4], []).append(part)
+        pools, ways, backs, matrices, start = [], [], [], [], 0
+        for (rows, width, m_out, *_), members in pooled.items():
+            there, back = ([way[side] for way in map(both_ways, members)] for side in (0, 1))
+            ways.append(np.concatenate(there).reshape(-1, self.dim_in))
+            backs.append(np.concatenate(back).reshape(-1, self.dim_out).T.copy())
+            made = [weight_matrix(part) for part in members]
+            size, groups = sum(M.shape[1] for M in made), 0
+            if any(len(part.endomorphisms) > 1 for part in members):
+                groups = 1 if self.N <= FEW else len(members)
+                matrices.append(block_diag(*made) if groups == 1 else made[0])
+            pools.append(Pool(start, size, groups, sum(map(len, there)), rows, width, m_out))
+            start += size
+        outside = sum(2 * c_in * way.size for way in ways) + sum(2 * c_out * way.size for way in backs)
         inside = sum(pool.flops(c_in, c_out) for pool in pools)
         if self.N * self.dim_in * self.dim_out <= MOST_DENSE:
             dense = DenseKernel(self.dense(), self.labels, self.route).plan(c_in, c_out)
             if dense.flops <= OUTSIDE * outside + inside:
                 return dense
-        return MixIrreps(tuple(constants), outside + inside, tuple(pools))
+        return MixIrreps((*ways, *backs, *matrices), outside + inside, tuple(pools))
 
     @cached_property
     def transpose(self) -> DenseKernel:
@@ -158,26 +164,34 @@ class IsotypicKernel(Kernel):
 
 
 def kind(part: Part) -> tuple[int, int, int, int]:
-    """Endomorphisms, dimension, and copies on both sides: what decides how a part is mixed."""
-    return len(part.endomorphisms), part.dim, len(part.copies[0]), len(part.copies[-1])
+    """What decides how a part is mixed: rows, width and m_out of its pool, and its endomorphisms."""
+    endos, (m_in, m_out) = len(part.endomorphisms), (len(part.copies[0]), len(part.copies[-1]))
+    return (part.dim // 2, m_in, m_out, 2) if endos == 2 else (part.dim, m_in * endos, m_out, endos)
 
 
-def plain_ways(part: Part) -> tuple[np.ndarray, np.ndarray]:
-    """Into the irrep, turned by every endomorphism, and back: [1, d, m_in endos, dim_in] and [1, d, m_out, dim_out]."""
-    F, G = part.copies[0], part.copies[-1]
-    there = np.einsum("eij,adj->iaed", part.endomorphisms, F)
-    return there.reshape(1, part.dim, -1, F.shape[1]), G.transpose(2, 0, 1)[None]
+def both_ways(part: Part) -> tuple[np.ndarray, np.ndarray]:
+    """Into the irrep, turned by every endomorphism, and back: [1, d, m_in endos, dim_in] and [1, d, m_out, dim_out].
 
-
-def gauss_ways(part: Part) -> tuple[np.ndarray, np.ndarray]:
-    """The same for complex type: [3, d/2, m_in, dim_in] and [3, d/2, m_out, dim_out].
-
-    (x + iy)(a + ib) has real part s - y (a + b) and imaginary part s + x (b - a) with s = (x + y) a.
+    For complex type [3, d/2, m_in, dim_in] and [3, d/2, m_out, dim_out]: (x + iy)(a + ib) has real part s - y (a + b)
+    and imaginary part s + x (b - a) with s = (x + y) a.
     """
+    F, G = part.copies[0], part.copies[-1]
+    if len(part.endomorphisms) != 2:
+        there = np.einsum("eij,adj->iaed", part.endomorphisms, F)
+        return there.reshape(1, part.dim, -1, F.shape[1]), G.transpose(2, 0, 1)[None]
     T = complex_basis(part.endomorphisms[1])
     half = part.dim // 2
-    (x, y), (re, im) = (np.split((F @ T).transpose(2, 0, 1), [half]) for F in (part.copies[0], part.copies[-1]))
+    (x, y), (re, im) = (np.split((M @ T).transpose(2, 0, 1), [half]) for M in (F, G))
     return np.stack([x + y, y, x]), np.stack([re + im, -re, im])
+
+
+def weight_matrix(part: Part) -> np.ndarray:
+    """The weights of the product for one part, (product, input copy, output copy), from those of the basis maps."""
+    endos, m_in, m_out = len(part.endomorphisms), len(part.copies[0]), len(part.copies[-1])
+    a, b, e = np.eye(m_in), np.eye(m_out), np.eye(endos)
+    if endos == 2:
+        return np.einsum("ke,ax,by->kabxye", GAUSS, a, b).reshape(-1, m_in * m_out * endos)
+    return np.einsum("ax,fe,by->afbxye", a, e, b).reshape(-1, m_in * m_out * endos)
 
 
 def complex_basis(J: np.ndarray) -> np.ndarray:
