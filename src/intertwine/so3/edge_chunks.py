@@ -46,7 +46,7 @@ def _taken(y: Tensor, pieces: Tensor, unit: int) -> Tensor:
     """The given units of every row of y, side by side."""
     n, own = len(y), y.shape[1] // unit
     rows = torch.arange(0, n * own, own, device=y.device)[:, None] + pieces.to(y.device)
-    return y.reshape(-1, unit).index_select(0, rows.flatten()).view(n, -1)
+    return y.reshape(-1, unit).index_select(0, rows.flatten()).view(n, len(pieces) * unit)
 
 
 def _weights(w: Tensor, s: Source) -> list[Tensor]:

@@ -25,7 +25,7 @@ class Dynamics(nn.Module, ABC):
 
     def __init__(self, dim: int = 3):
         super().__init__()
-        self.rep_in: tuple[Action, ...] = (Points(E(dim)), Vectors(E(dim)), Invariant())
+        self.rep_in: tuple[Action, ...] = (Points(E(dim)), Vectors(E(dim)), Invariant(E(dim)))
         self.rep_out: Action = Points(E(dim))
 
     def forward(
