@@ -79,13 +79,13 @@ def test_samples_belong_and_are_inverted(group):
 
 
 def test_equispaced_rotations():
-    """No angle twice: −π and π are one rotation. Each is Haar by itself."""
-    samples = sample_invariant(SO(2), 6, rotations="equispaced", generator=seeded())
-    angle = torch.atan2(samples.g[:, 1, 0], samples.g[:, 0, 0]).remainder(2 * math.pi).sort()[0]
-    gaps = torch.cat([angle.diff(), angle[:1] + 2 * math.pi - angle[-1:]])
-    assert (gaps - 2 * math.pi / 6).abs().max() < 1e-12
-    starts = {sample_invariant(SO(2), 2, rotations="equispaced", generator=seeded(i)).g[0, 0, 0].item() for i in (1, 2)}
-    assert len(starts) == 2
+    """No angle twice (−π and π are one rotation), and a quadrature that is exact for the harmonics it resolves."""
+    g = sample_invariant(SO(2), 6, rotations="equispaced", generator=seeded()).g
+    assert torch.equal(g[0], torch.eye(2))
+    angle = torch.atan2(g[:, 1, 0], g[:, 0, 0])
+    distance = (angle[:, None] - angle).cos().acos()[~torch.eye(6, dtype=torch.bool)]
+    assert distance.min().item() == pytest.approx(math.pi / 3)
+    assert max((order * angle).cos().sum().abs().item() for order in range(1, 6)) < 1e-12
 
 
 def test_self_normalised_weights_have_mean_one():

@@ -68,7 +68,7 @@ def sample_invariant(
 
     `group`: GLPlus(n), SL(n), SO(n); Affine(n) and SE(n) get a translation from N(0, 1) as well.
     `sigma`: standard deviation of Z in the orthonormal basis of `coordinates` (the paper gives the variance, 0.1).
-    `rotations="equispaced"`: in the plane, k angles 2π/k apart that start at a random one; each is Haar by itself.
+    `rotations="equispaced"`: in the plane, the k angles 2πi/k for i = 0 .. k−1, a quadrature instead of a draw.
     `log_weight`: Haar density over proposal density. A group that is not compact has infinite volume: the variance is
     finite only for integrands that decay faster than the root of the proposal. `self_normalised=True` scales the
     weights to mean one (biased by O(1/k), less noisy).
@@ -99,16 +99,17 @@ def sample_invariant(
 
 
 def _rotations(kind: str, n: int, k: int, options: dict) -> Tensor:
-    """k rotations of R^n, each Haar."""
+    """k rotations of R^n, Haar or equispaced."""
     if kind not in ("haar", "equispaced"):
         raise ValueError(f"sample_invariant: rotations must be 'haar' or 'equispaced', got {kind!r}")
     if n != 2:
         if kind == "equispaced":
             raise ValueError(f"sample_invariant: equispaced rotations exist in the plane, not for n = {n}; use 'haar'")
         return haar_special_orthogonal(k, n, options["generator"] or torch.default_generator).to(options["device"])
-    turn = torch.rand(k if kind == "haar" else 1, **options)
-    if kind == "equispaced":
-        turn = turn + torch.arange(k, dtype=turn.dtype, device=turn.device) / k
+    if kind == "haar":
+        turn = torch.rand(k, **options)
+    else:
+        turn = torch.arange(k, dtype=options["dtype"], device=options["device"]) / k
     c, s = (2 * math.pi * turn).cos(), (2 * math.pi * turn).sin()
     return torch.stack([c, -s, s, c], -1).reshape(k, 2, 2)
 

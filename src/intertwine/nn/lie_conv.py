@@ -133,13 +133,15 @@ class LieConv(_Kernel):
             )
         self._check(samples)
         self._check(out)
-        weight = self._weight(samples, out, x.dtype).permute(4, 0, 5, 1, 2, 3).flatten(0, 1).flatten(1, 2)
+        n_out, n_in, size = len(out.g), len(samples.g), self.kernel_size
+        weight = self._weight(samples, out, x.dtype).permute(4, 0, 5, 1, 2, 3)
+        weight = weight.reshape(self.out_channels * n_out, self.in_channels * n_in, size, size)
         x = x.flatten(1, 2)
         if torch.compiler.is_compiling():
             # inductor cannot choose the layout of a convolution of a view with unknown sizes; so it is chosen here.
             x = x.contiguous(memory_format=torch.channels_last)
         y = nn.functional.conv2d(x, weight, padding=self.padding)
-        return y.unflatten(1, (self.out_channels, len(out.g)))
+        return y.unflatten(1, (self.out_channels, n_out))
 
     def _weight(self, samples: Samples, out: Samples, dtype: torch.dtype) -> Tensor:
         """The kernel between all pairs of elements and pixels, with the measure: [out, in, K, K, c_out, c_in]."""

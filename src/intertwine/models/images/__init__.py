@@ -1,0 +1,3 @@
+"""Networks for images."""
+
+from .lie_resnet import LieResNet as LieResNet
