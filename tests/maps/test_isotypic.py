@@ -14,7 +14,7 @@ PAIRS = {
     "real": lambda: (Dihedral(6).regular, Dihedral(6).V ** 2),
     "complex, one copy": lambda: (Cyclic(8).regular, Cyclic(8).regular),
     "complex, copies": lambda: (Cyclic(4).V ** 2, Cyclic(4).regular),
-    "complex, many": lambda: (Cyclic(3).V ** 4, Cyclic(3).V ** 3),  # 729 maps: beyond one matrix for the weights
+    "complex, many": lambda: (Cyclic(3).V ** 3, Cyclic(3).V ** 2),  # 81 maps: beyond one matrix for the weights
     "unnamed": lambda: (A(4).V ** 2, A(4).V),
     "continuous": lambda: (SO(2).V ** 3, SO(2).irrep(1) + SO(2).irrep(3)),
     "quaternions": lambda: (QUATERNIONS.V, QUATERNIONS.V),
@@ -131,7 +131,7 @@ def test_a_layer_commutes_in_both_precisions(generator):
 def test_it_traces_whole(generator):
     rep = 24 * Cyclic(8).regular
     layer = nn.Linear(rep, rep, generator=generator).double()
-    compiled = torch.compile(layer, fullgraph=True, dynamic=True, backend="aot_eager")
+    compiled = torch.compile(layer, fullgraph=True, dynamic=True, backend="eager")
     for batch in (2, 5):
         x = rep.randn(batch, generator=generator, dtype=torch.float64)
         assert torch.allclose(compiled(x), layer(x), atol=1e-12)

@@ -27,7 +27,7 @@ OUTSIDE = 4  # time of one operation outside the large products, in units of one
 
 
 FEW = 64  # maps of a pool whose weights are brought into place by one matrix: few numbers, so that calls are what costs
-GAUSS = np.array([[1.0, 0.0], [1.0, 1.0], [-1.0, 1.0]])  # a product with a + ib takes those with a, a + b and b - a
+GAUSS = ((1, 0), (1, 1), (-1, 1))  # a product with a + ib takes those with a, a + b and b - a
 
 
 @dataclass(frozen=True)
