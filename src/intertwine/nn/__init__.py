@@ -43,4 +43,5 @@ from .siren import KernelNet as KernelNet
 from .span import SpanLinear as SpanLinear
 from .sphere_mlp import GridMLP as GridMLP
 from .sphere_mlp import SphereMLP as SphereMLP
+from .tensor_field import TensorFieldKernel as TensorFieldKernel
 from .tensor_function import EquivariantFunction as EquivariantFunction

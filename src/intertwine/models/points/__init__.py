@@ -10,3 +10,6 @@ from .lift import lift_graph as lift_graph
 from .pair_invariants import pair_invariants as pair_invariants
 from .ponita import Ponita as Ponita
 from .ponita import PonitaOutput as PonitaOutput
+from .se3_transformer import IterativeSE3Transformer as IterativeSE3Transformer
+from .se3_transformer import Refined as Refined
+from .se3_transformer import SE3Transformer as SE3Transformer
