@@ -14,6 +14,15 @@ from intertwine import maps, nn
 from intertwine.groups import Group, O, S
 from intertwine.maps.diagrams import bases, kernel
 
+GROWTH = [  # group, order, channels, batch, sizes
+    (S, 2, 16, 8, [40, 56, 80, 112, 160]),
+    (S, 3, 16, 4, [12, 16, 20, 24, 30]),
+    (O, 2, 16, 8, [40, 56, 80, 112, 160]),
+    (O, 3, 16, 4, [12, 16, 20, 24, 30]),
+]
+LARGE = 200  # n of the graph whose memory is measured
+BUILT = [(S(10), 2, 2), (S(10), 3, 2), (S(5), 3, 2), (S(10), 3, 3), (S(10), 4, 4), (O(3), 3, 3)]  # group, k, l
+
 
 def fastest(call: Callable[[], object], repeats: int) -> float:
     """Least process time of a call, in milliseconds, after two calls that do not count."""
@@ -70,28 +79,23 @@ def main() -> None:
     start(options)
     generator = torch.Generator().manual_seed(0)
     print("\n| layer, forward + backward | n | ms | exponent |\n|---|---|---|---|")
-    for make, order, channels, batch, sizes in [
-        (S, 2, 16, 8, [40, 56, 80, 112, 160]),
-        (S, 3, 16, 4, [12, 16, 20, 24, 30]),
-        (O, 2, 16, 8, [40, 56, 80, 112, 160]),
-        (O, 3, 16, 4, [12, 16, 20, 24, 30]),
-    ]:
+    for make, order, channels, batch, sizes in GROWTH:
         times = [fastest(step(make(n), order, channels, batch, generator), options.repeats) for n in sizes]
         name = f"{make.__name__}(n), {order} to {order}, {channels} channels, batch {batch}"
         shown = ", ".join(f"{t:.1f}" for t in times)
         print(f"| {name} | {', '.join(map(str, sizes))} | {shown} | {exponent(sizes, times):.2f} |", flush=True)
 
-    rep = 16 * S(200).V ** 2
+    rep = 16 * S(LARGE).V ** 2
     layer, x = nn.Linear(rep, rep, generator=generator), rep.randn(1, generator=generator).requires_grad_()
     with Peak() as inference, torch.no_grad():
         layer(x)
     with Peak() as training:
         layer(x).square().sum().backward()
-    print("\nS(200), order 2 to 2, 16 channels, batch 1: most memory at once, input included, over that of the input:")
+    print(f"\nS({LARGE}), order 2 to 2, 16 channels, batch 1: most memory at once, input included, over the input:")
     print(f"forward {inference.peak / x.nbytes:.2f}, forward + backward {training.peak / x.nbytes:.2f}")
 
     print("\n| built from nothing | basis maps | ms |\n|---|---|---|")
-    for group, k, l in [(S(10), 2, 2), (S(10), 3, 2), (S(5), 3, 2), (S(10), 3, 3), (S(10), 4, 4), (O(3), 3, 3)]:
+    for group, k, l in BUILT:
         for cached in (kernel.kernel, bases.diagrams):
             cached.cache_clear()
         began = time.process_time()

@@ -11,6 +11,9 @@ from intertwine import maps
 from intertwine.groups import Group, O, S
 
 DENSE_ENTRIES = 5e7  # a dense matrix above this is left out
+GRAPHS = (10, 20, 30, 50, 100)  # n of order 2 to 2
+TRIPLES = (6, 9, 12)  # n of order 3 to 3
+SPACES = ((3, 1), (3, 8), (3, 64), (6, 8), (9, 8))  # n and batch of O(n), order 3 to 3
 
 
 class Setting:
@@ -94,7 +97,6 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--channels", type=int, default=16)
     parser.add_argument("--batch", type=int, default=8)
-    parser.add_argument("--largest", type=int, default=100, help="largest n of the graph table")
     options = parser.parse_args()
     start(options)
     generator = torch.Generator().manual_seed(0)
@@ -102,16 +104,15 @@ def main() -> None:
     peers_of_graphs = ["fifteen", "fifteen_as_product", "dense", "one_by_one"]
     tables = [Table(f"S(n), order 2 to 2, {c} to {c} channels, batch {batch}", columns)]
     tables[-1].head()
-    for n in (10, 20, 30, 50, 100):
-        if n <= options.largest:
-            row(tables[-1], f"n = {n}", Setting(S(n), 2, 2, c, batch, generator), peers_of_graphs, options.repeats)
+    for n in GRAPHS:
+        row(tables[-1], f"n = {n}", Setting(S(n), 2, 2, c, batch, generator), peers_of_graphs, options.repeats)
     tables.append(Table("S(n), order 3 to 3, 16 to 16 channels, batch 1", columns))
     tables[-1].head()
-    for n in (6, 9, 12):
+    for n in TRIPLES:
         row(tables[-1], f"n = {n}", Setting(S(n), 3, 3, 16, 1, generator), ["dense", "one_by_one"], options.repeats)
     tables.append(Table("O(n), order 3 to 3, 32 to 32 channels", columns))
     tables[-1].head()
-    for n, batch in ((3, 1), (3, 8), (3, 64), (6, 8), (9, 8)):
+    for n, batch in SPACES:
         setting = Setting(O(n), 3, 3, 32, batch, generator)
         row(tables[-1], f"n = {n}, batch {batch}", setting, ["dense"], options.repeats)
     finish(options, tables)

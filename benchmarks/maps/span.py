@@ -11,6 +11,10 @@ from intertwine import nn
 from intertwine.groups import Cyclic
 from intertwine.maps import Span
 
+IMAGES = [(32, 16, 1, 1), (32, 64, 1, 1), (56, 64, 2, 1), (32, 64, 1, 64)]  # size, channels, stride, groups
+TIED = [(8, 16), (32, 16)]  # size, channels
+GRAPHS = [(1000, 16), (1000, 64), (10000, 32)]  # nodes, channels
+
 Case = tuple[str, dict[str, dict[str, Timing]], dict[str, float]]
 
 
@@ -84,13 +88,13 @@ def tables(options: argparse.Namespace) -> list[Table]:
     columns = ("forward", "forward + backward")
     images, graphs = Table("convolutions, batch 8", columns), Table("graph convolutions", columns)
     images.head()
-    for sizes in [(32, 16, 1, 1), (32, 64, 1, 1), (56, 64, 2, 1), (32, 64, 1, 64)]:
+    for sizes in IMAGES:
         images.add(*convolution(*sizes, options.repeats, generator))
-    for sizes in [(8, 16), (32, 16)]:
+    for sizes in TIED:
         images.add(*tied(*sizes, options.repeats, generator))
     if geometric := peer("torch_geometric.nn"):
         graphs.head()
-        for sizes in [(1000, 16), (1000, 64), (10000, 32)]:
+        for sizes in GRAPHS:
             graphs.add(*graph(*sizes, options.repeats, generator, geometric))
     return [images, graphs]
 

@@ -8,6 +8,8 @@ from intertwine.maps.tensor_network import evaluate
 from intertwine.so3.cartesian import CartesianTensor, decompose
 
 FORMULAS = ("ij=ji", "ijk=ikj", "ijkl=jikl=klij", "ijkl=jikl=jkli", "ijkl")
+TENSORS = 1000  # converted at once
+BATCHES = (1, 100, 10000)  # of pairs of matrices
 
 
 def setup(formula: str) -> None:
@@ -65,13 +67,13 @@ def main() -> None:
     """Print two tables."""
     options = arguments(__doc__).parse_args()
     start(options)
-    tables = [Table("Cartesian tensors to irreps, 1000 tensors", ["setup", "to irreps"])]
+    tables = [Table(f"Cartesian tensors to irreps, {TENSORS} tensors", ["setup", "to irreps"])]
     tables[-1].head()
     for formula in FORMULAS:
-        conversion(tables[-1], formula, 1000, options.repeats)
+        conversion(tables[-1], formula, TENSORS, options.repeats)
     tables.append(Table("The ten invariants of two symmetric matrices", ["forward"]))
     tables[-1].head()
-    for batch in (1, 100, 10000):
+    for batch in BATCHES:
         invariants(tables[-1], batch, options.repeats)
     finish(options, tables)
 
