@@ -1,6 +1,16 @@
 """Networks on points, vectors and tensors of space."""
 
+from .baselines import LinearDynamics as LinearDynamics
+from .baselines import MessagePassing as MessagePassing
+from .baselines import RadialField as RadialField
 from .constitutive import Constitutive as Constitutive
+from .dynamics import Dynamics as Dynamics
+from .dynamics import all_pairs as all_pairs
+from .egnn import EGNN as EGNN
+from .egnn import EGNNDynamics as EGNNDynamics
+from .egnn import EGNNLayer as EGNNLayer
+from .egnn import EGNNProperty as EGNNProperty
+from .egnn_autoencoder import EGNNAutoencoder as EGNNAutoencoder
 from .fiber_conv import Calibration as Calibration
 from .fiber_conv import FiberBundleConv as FiberBundleConv
 from .fiber_conv import KernelBasis as KernelBasis
@@ -13,3 +23,4 @@ from .ponita import PonitaOutput as PonitaOutput
 from .se3_transformer import IterativeSE3Transformer as IterativeSE3Transformer
 from .se3_transformer import Refined as Refined
 from .se3_transformer import SE3Transformer as SE3Transformer
+from .tfn import TFN as TFN

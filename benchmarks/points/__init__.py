@@ -1,0 +1,1 @@
+"""Networks of points and their data against their peers."""
