@@ -94,7 +94,8 @@ class MixIrreps(Plan):
 @dataclass(frozen=True, eq=False)
 class IsotypicKernel(Kernel):
     """Hom(U, W) of two sums of irreps: for each irrep in both, copy a in U, copy b in W and endomorphism E of the irrep
-    the map (b) E (a)^T, in this order. The basis is orthogonal, and so are all copies.
+    the map (b) E (a)^T, in this order. The copies are orthonormal; the maps are orthogonal, with a squared norm of
+    dim_out, so that between regular features (their rows all have norm 1) `nn.Linear` has nothing to scale.
 
     parts: what both sides have in common, irreps of one kind next to each other.
     """
@@ -119,7 +120,10 @@ class IsotypicKernel(Kernel):
         for part in self.parts:
             F, G = part.copies[0], part.copies[-1]
             B = np.einsum("bik,ekl,ajl->abeij", G, part.endomorphisms, F, optimize=True)
-            yield B.reshape(-1, self.dim_out, self.dim_in)
+            yield self._size(part) * B.reshape(-1, self.dim_out, self.dim_in)
+
+    def _size(self, part: Part) -> float:
+        return (self.dim_out / part.dim) ** 0.5
 
     def dense(self) -> np.ndarray:
         found = list(self._each())
@@ -133,6 +137,7 @@ class IsotypicKernel(Kernel):
         for (rows, width, m_out, *_), members in pooled.items():
             there, back = ([way[side] for way in map(both_ways, members)] for side in (0, 1))
             ways.append(np.concatenate(there).reshape(-1, self.dim_in))
+            back = [self._size(part) * way for part, way in zip(members, back)]
             backs.append(np.concatenate(back).reshape(-1, self.dim_out).T.copy())
             made = [weight_matrix(part) for part in members]
             size, groups = sum(M.shape[1] for M in made), 0
