@@ -9,7 +9,7 @@ import torch
 
 from conftest import TOL
 from intertwine import maps, nn
-from intertwine.groups import SO, Cyclic, Dihedral, E, GLPlus, Lorentz, O, S, Sp
+from intertwine.groups import SO, Automorphism, Cyclic, Dihedral, E, GLPlus, Lorentz, O, S, Sp
 from intertwine.maps.constants import Constants
 
 LAYERS = [
@@ -109,6 +109,7 @@ def test_dtype_and_device_follow_the_module(layer, dtype, device):
     assert (y - exact).abs().max() < 20 * TOL[dtype] * exact.abs().max().clamp(min=1)
 
 
+PETERSEN = Automorphism("0-1 1-2 2-3 3-4 4-0 5-7 7-9 9-6 6-8 8-5 0-5 1-6 2-7 3-8 4-9")
 VARIANCE = [
     (S(10).V, S(10).V ** 2 + S(10).V),
     (S(6).V ** 2 + S(6).V, S(6).V ** 2),
@@ -117,6 +118,8 @@ VARIANCE = [
     (Sp(4).V * Sp(4).V.dual, Sp(4).V ** 2),
     (Cyclic(8).irrep(1), Cyclic(8).irrep(1)),
     (Dihedral(5).V, Dihedral(5).V ** 2),
+    (PETERSEN.V, PETERSEN.V),
+    (Cyclic(8).regular, Cyclic(8).regular),
 ]
 
 
@@ -345,3 +348,21 @@ def test_agrees_with_e3nn(generator):
     expected = torch.cat([scalars, vectors.unflatten(1, (4, 3)).mT.flatten(1)], 1)
     assert (ours(x) - expected).abs().max() < 1e-12
     assert maps.between(irreps, irreps).dim == theirs.weight_numel
+
+
+def test_order_two_of_space_is_one_weight_for_each_degree(generator):
+    """V² -> V² of O(3), by pairings, is in e3nn's basis of 0e + 1e + 2e a number for each degree."""
+    io = pytest.importorskip("e3nn.io")
+    V = O(3).V
+    theirs = io.CartesianTensor("ij")
+    products = theirs.reduced_tensor_products()
+    Q = products.change_of_basis.double().reshape(9, 9)  # rows 0e, 1e, 2e
+    space = maps.between(V**2, V**2)
+    M = space.matrix(torch.randn(space.dim, generator=generator, dtype=torch.float64))
+    turned = Q @ M @ Q.T
+    weights = [turned[0, 0], turned[1, 1], turned[4, 4]]
+    expected = torch.block_diag(*(w * torch.eye(d, dtype=torch.float64) for w, d in zip(weights, (1, 3, 5))))
+    assert str(theirs) == "1x0e+1x1e+1x2e"
+    assert space.dim == len(weights)
+    assert (turned - expected).abs().max() < 1e-6
+    assert len({round(float(w), 6) for w in weights}) == 3
