@@ -19,7 +19,7 @@ import torch
 
 @dataclass(frozen=True)
 class Timing:
-    """Milliseconds of process time for one call."""
+    """Milliseconds for one call: of process time on one thread, otherwise by the wall clock."""
 
     minimum: float
     median: float
@@ -30,10 +30,11 @@ def compare(
 ) -> dict[str, Timing]:
     """Time every candidate `repeats` times in turn, after a warm-up; at least 7 times, then at most `seconds` in all.
 
-    On the CPU the clock counts this process only. With CUDA, calls are synchronised and the wall clock is read.
+    On the CPU with one thread the clock counts this process only. With several threads, or with CUDA, where calls are
+    synchronised, the wall clock is read.
     """
     cuda = torch.cuda.is_available()
-    clock = time.perf_counter if cuda else time.process_time
+    clock = time.perf_counter if cuda or torch.get_num_threads() > 1 else time.process_time
     times: dict[str, list[float]] = {name: [] for name in candidates}
     for call in candidates.values():
         for _ in range(warmup):
