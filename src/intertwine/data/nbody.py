@@ -15,6 +15,9 @@ from .integrate import PairForces, exact, leapfrog, pairs
 CLOSEST = 0.02  # points without softening that pass nearer than this are not taken by the exact integrator
 SPEED = 0.5  # of every point at the start
 
+# Normal numbers [extra and more, systems] -> charges [n, systems], strengths [pairs, systems], forces.
+Draw = Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, PairForces]]
+
 
 @dataclass(frozen=True, eq=False)
 class Motion:
@@ -106,8 +109,8 @@ def charged(
         i, j, _ = pairs(n)
         return q, q[i] * q[j], PairForces("coulomb", q[i] * q[j], softening)
 
-    closest = 0.0 if softening else CLOSEST
-    return _motion("charged", n_systems, n, n, draw, (n / 5) ** (1 / 3), closest, steps, dt, every, seed, integrator)
+    run = _Run("charged", n_systems, n, steps, dt, every, seed, integrator)
+    return run.motion(draw, extra=n, spread=(n / 5) ** (1 / 3), closest=0.0 if softening else CLOSEST)
 
 
 def springs(
@@ -130,7 +133,8 @@ def springs(
         k = np.where(normal[:joints] < 0, 0.0, 1.0)
         return np.ones((n, normal.shape[1])), k, PairForces("spring", 0.1 * k)
 
-    return _motion("springs", n_systems, n, joints, draw, 0.5, 0.0, steps, dt, every, seed, integrator)
+    run = _Run("springs", n_systems, n, steps, dt, every, seed, integrator)
+    return run.motion(draw, extra=joints, spread=0.5, closest=0.0)
 
 
 def gravity(
@@ -153,64 +157,66 @@ def gravity(
         one = np.ones((len(pairs(n)[0]), normal.shape[1]))
         return np.ones((n, normal.shape[1])), one, PairForces("coulomb", -one, softening)
 
-    closest = 0.0 if softening else CLOSEST
-    return _motion("gravity", n_systems, n, 0, draw, (n / 5) ** (1 / 3), closest, steps, dt, every, seed, integrator)
+    run = _Run("gravity", n_systems, n, steps, dt, every, seed, integrator)
+    return run.motion(draw, extra=0, spread=(n / 5) ** (1 / 3), closest=0.0 if softening else CLOSEST)
 
 
-def _motion(
-    name: str,
-    n_systems: int,
-    n: int,
-    extra: int,
-    draw: Callable[[np.ndarray], tuple[np.ndarray, np.ndarray, PairForces]],
-    spread: float,
-    closest: float,
-    steps: int,
-    dt: float,
-    every: int,
-    seed: int,
-    integrator: str,
-) -> Motion:
-    """Draw systems, `extra` normal numbers for each besides positions and velocities, and let them move."""
-    if n < 1 or n_systems < 0 or steps < 1 or every < 1 or not dt > 0:
-        raise ValueError(
-            f"{name}: needs n, steps, every of at least 1, dt > 0 and n_systems >= 0, got n={n}, steps={steps}, "
-            f"every={every}, dt={dt}, n_systems={n_systems}"
+@dataclass(frozen=True)
+class _Run:
+    """What every kind of motion is asked for."""
+
+    name: str
+    n_systems: int
+    n: int
+    steps: int
+    dt: float
+    every: int
+    seed: int
+    integrator: str
+
+    def __post_init__(self):
+        if min(self.n, self.steps, self.every) < 1 or self.n_systems < 0 or not self.dt > 0:
+            raise ValueError(
+                f"{self.name}: needs n, steps, every of at least 1, dt > 0 and n_systems >= 0, got n={self.n}, "
+                f"steps={self.steps}, every={self.every}, dt={self.dt}, n_systems={self.n_systems}"
+            )
+        if self.integrator not in ("published", "exact"):
+            raise ValueError(f"{self.name}: integrator must be 'published' or 'exact', got {self.integrator!r}")
+
+    def motion(self, draw: Draw, *, extra: int, spread: float, closest: float) -> Motion:
+        """Draw systems, `extra` normal numbers for each besides positions and velocities, and let them move."""
+        n, rng = self.n, np.random.default_rng(self.seed)
+        times = self.dt * self.every * np.arange(1, (self.steps - 1) // self.every + 1)
+        found: list[tuple[np.ndarray, ...]] = []
+        missing = self.n_systems
+        while missing or not found:
+            normal = np.ascontiguousarray(rng.standard_normal((missing, extra + 6 * n)).T)
+            charges, strengths, forces = draw(normal)
+            x = spread * normal[extra : extra + 3 * n].reshape(3, n, -1)
+            v = normal[extra + 3 * n :].reshape(3, n, -1)
+            v = v * (SPEED / np.linalg.norm(v, axis=0))
+            if self.integrator == "published":
+                moved = leapfrog(forces, x, v, steps=self.steps, dt=self.dt, every=self.every)
+                kept = np.ones(missing, bool)
+            else:
+                moved = exact(forces, x, v, times=times, closest=closest)
+                kept = ~moved.mark
+            parts = (x, v, moved.x, moved.v, charges, strengths, forces.strength, moved.mark)
+            found.append(tuple(part[..., kept] for part in parts))
+            missing -= int(kept.sum())
+        x, v, *frames, charges, strengths, strength, mark = (np.concatenate(part, -1) for part in zip(*found))
+        matrix = np.zeros((n, n, self.n_systems))
+        i, j, _ = pairs(n)
+        matrix[i, j] = matrix[j, i] = strengths
+        return Motion(
+            torch.from_numpy(times),
+            *(_tensor(part, 3, 0, 2, 1) for part in frames),
+            _tensor(charges, 1, 0),
+            _tensor(matrix, 2, 0, 1),
+            torch.from_numpy(mark),
+            (_tensor(x, 2, 1, 0), _tensor(v, 2, 1, 0)),
+            PairForces(forces.law, strength, forces.softening),
         )
-    if integrator not in ("published", "exact"):
-        raise ValueError(f"{name}: integrator must be 'published' or 'exact', got {integrator!r}")
-    rng = np.random.default_rng(seed)
-    times = dt * every * np.arange(1, (steps - 1) // every + 1)
-    found: list[tuple[np.ndarray, ...]] = []
-    missing = n_systems
-    while missing or not found:
-        normal = np.ascontiguousarray(rng.standard_normal((missing, extra + 6 * n)).T)
-        charges, strengths, forces = draw(normal)
-        x = spread * normal[extra : extra + 3 * n].reshape(3, n, -1)
-        v = normal[extra + 3 * n :].reshape(3, n, -1)
-        v = v * (SPEED / np.linalg.norm(v, axis=0))
-        if integrator == "published":
-            moved = leapfrog(forces, x, v, steps=steps, dt=dt, every=every)
-            kept = np.ones(missing, bool)
-        else:
-            moved = exact(forces, x, v, times=times, closest=closest)
-            kept = ~moved.mark
-        kinds = (x, v, moved.x, moved.v, charges, strengths, forces.strength, moved.mark)
-        found.append(tuple(part[..., kept] for part in kinds))
-        missing -= int(kept.sum())
-    x, v, *frames, charges, strengths, strength, mark = (np.concatenate(part, -1) for part in zip(*found))
-    matrix = np.zeros((n, n, n_systems))
-    i, j, _ = pairs(n)
-    matrix[i, j] = matrix[j, i] = strengths
-    return Motion(
-        torch.from_numpy(times),
-        *(_tensor(part, 3, 0, 2, 1) for part in frames),
-        _tensor(charges, 1, 0),
-        _tensor(matrix, 2, 0, 1),
-        torch.from_numpy(mark),
-        (_tensor(x, 2, 1, 0), _tensor(v, 2, 1, 0)),
-        PairForces(forces.law, strength, forces.softening),
-    )
 
 
 def _tensor(array: np.ndarray, *axes: int) -> Tensor:
