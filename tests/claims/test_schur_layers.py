@@ -111,7 +111,7 @@ CLAIM = Claim(
     holds=holds,
     ours=ours,
     short={"channels": [8], "batches": [4], "depth": 3, "repeats": 7},
-    full={"channels": [16, 64, 128], "batches": [8, 32, 128, 512], "depth": 3, "repeats": 25},
+    full={"channels": [16, 64, 128], "batches": [8, 32, 128, 512], "depth": 3, "repeats": 11},
 )
 
 
