@@ -15,5 +15,5 @@ from .nbody import Motion as Motion
 from .nbody import charged as charged
 from .nbody import gravity as gravity
 from .nbody import springs as springs
-from .superpixels import Superpixels as Superpixels
-from .superpixels import superpixels as superpixels
+from .pixels import Superpixels as Superpixels
+from .pixels import superpixels as superpixels

@@ -15,11 +15,12 @@ from .fiber_conv import Calibration as Calibration
 from .fiber_conv import FiberBundleConv as FiberBundleConv
 from .fiber_conv import KernelBasis as KernelBasis
 from .fiber_conv import PointConv as PointConv
+from .invariants import pair_invariants as pair_invariants
 from .lift import LiftedGraph as LiftedGraph
 from .lift import lift_graph as lift_graph
-from .pair_invariants import pair_invariants as pair_invariants
 from .ponita import Ponita as Ponita
 from .ponita import PonitaOutput as PonitaOutput
+from .ponita_dynamics import PonitaDynamics as PonitaDynamics
 from .se3_transformer import IterativeSE3Transformer as IterativeSE3Transformer
 from .se3_transformer import Refined as Refined
 from .se3_transformer import SE3Transformer as SE3Transformer

@@ -16,8 +16,8 @@ from ...nn.segment import segment_mean, segment_sum
 from ...reps import Action, Invariant, Points, Vectors
 from ...so3.orientations import orientation_grid
 from .fiber_conv import FiberBundleConv, KernelBasis, PointConv
+from .invariants import angle_between, length, pair_invariants, seen_from
 from .lift import LiftedGraph, lift_graph
-from .pair_invariants import angle_between, length, pair_invariants, seen_from
 
 
 class PonitaOutput(NamedTuple):
