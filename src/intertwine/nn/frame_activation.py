@@ -9,6 +9,7 @@ from ..so3.edge_frame import Orders, check_orders
 from ..so3.wigner import check_degree
 from .grid_activation import _GridActivation
 from .law import Function, name_of
+from .on_grid import on_grid
 from .signals import FrameSignal
 
 
@@ -52,10 +53,11 @@ class FrameS2Activation(_GridActivation):
                 f"{[part.shape[-2] for part in y]} degrees, the first of shape {tuple(y[0].shape)}{given}"
             )
         to, back = self.constants(y[0])
-        values = self.fn(to @ torch.cat([y[0], *(part.flatten(1, 2) for part in y[1:])], 1))
+        rows = torch.cat([y[0], *(part.flatten(1, 2) for part in y[1:])], 1)
         if scalars is None:
-            out = back @ values
+            out = on_grid(self.fn, to, back, rows, chunked=self.chunked)
         else:
-            out = torch.cat([(self.fn(scalars) * self.constant)[:, None], back[1:] @ values], 1)
+            rest = on_grid(self.fn, to, back[1:], rows, chunked=self.chunked)
+            out = torch.cat([(self.fn(scalars) * self.constant)[:, None], rest], 1)
         zero, *pairs = out.split(self.signal.sizes, 1)
         return zero, *(pair.unflatten(1, (2, -1)) for pair in pairs)

@@ -9,6 +9,7 @@ from ..so3 import Irreps, S2Grid, SO3Grid
 from .activation import second_moment_constant
 from .grid_choice import chosen, exact, grid_error
 from .law import Function, name_of
+from .on_grid import on_grid, repeats
 from .signals import RotationSignal, Signal, SphereSignal, after
 
 
@@ -18,6 +19,7 @@ class _GridActivation(nn.Module):
     def __init__(self, signal: Signal, channels: int, fn: Function, grid: S2Grid | SO3Grid | str, normalize: bool):
         super().__init__()
         self.signal, self.channels, self.fn = signal, channels, fn
+        self.chunked = repeats(fn)
         self.constant = second_moment_constant(exact(fn)) if normalize else 1.0
         fixed = isinstance(grid, signal.grid_type)
         self.grid = grid if fixed else chosen(type(self).__name__, signal, fn, grid)
@@ -40,8 +42,8 @@ class _GridActivation(nn.Module):
     def _applied(self, x: Tensor, first: int = 0) -> Tensor:
         """Flat coefficients to flat coefficients, of which the first are left out."""
         to, back = self.constants(x)
-        values = self.fn(to @ x.unflatten(-1, (-1, self.channels)))
-        return (back[first:] @ values).flatten(-2)
+        y = on_grid(self.fn, to, back[first:], x.unflatten(-1, (-1, self.channels)), chunked=self.chunked)
+        return y.flatten(-2)
 
 
 class S2Activation(_GridActivation):
