@@ -161,3 +161,18 @@ def test_dtypes(dtype, generator):
     for layer in (nn.ScalarActivation(rep, F.silu), nn.NormActivation(rep)):
         assert layer(x).dtype == dtype
         assert torch.isfinite(layer(x)).all()
+
+
+@pytest.mark.parametrize("kind", ["scalar", "norm", "norm with bias"])
+def test_second_derivatives_and_export(kind, generator):
+    rep = Irreps("2x0e + 1x0o + 2x1o")
+    layer = {
+        "scalar": lambda: nn.ScalarActivation(rep, [F.silu, torch.tanh, None]),
+        "norm": lambda: nn.NormActivation(rep, torch.tanh),
+        "norm with bias": lambda: nn.NormActivation(rep, torch.tanh, bias=True),
+    }[kind]().double()
+    x = rep.randn(2, generator=generator, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(layer, x) and torch.autograd.gradgradcheck(layer, x)
+    program = torch.export.export(layer, (x.detach(),), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    more = rep.randn(5, generator=generator, dtype=torch.float64)
+    assert_close(program.module()(more), layer(more), atol=1e-12, rtol=0.0)

@@ -100,3 +100,12 @@ def test_compiles_whole(generator):
         ours, theirs = compiled(x), stack(x)
         assert_close(ours, theirs, atol=1e-12, rtol=0.0)
         assert_close(*(torch.autograd.grad(y.square().sum(), x)[0] for y in (ours, theirs)), atol=1e-12, rtol=0.0)
+
+
+def test_second_derivatives_and_export(generator):
+    gate = nn.Gate(Irreps("2x0e + 1x0o"), [F.silu, torch.abs], Irreps("1x1o + 1x2e"))
+    x = gate.rep_in.randn(2, generator=generator, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(gate, x) and torch.autograd.gradgradcheck(gate, x)
+    program = torch.export.export(gate, (x.detach(),), dynamic_shapes=({0: torch.export.Dim("batch")},))
+    more = gate.rep_in.randn(5, generator=generator, dtype=torch.float64)
+    assert_close(program.module()(more), gate(more), atol=1e-12, rtol=0.0)

@@ -1,5 +1,7 @@
 """Norms: unit size out, statistics that learn and then rest, equivariance in both modes."""
 
+import copy
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -167,3 +169,19 @@ def test_errors(kind):
         kind(Irreps("1o"), eps=0.0)
     with pytest.raises(ValueError, match="has dimension 3, the data has trailing dimension 4"):
         kind(Irreps("1o"))(torch.zeros(2, 4))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("training", [True, False])
+def test_second_derivatives_compile_and_export(kind, training, generator):
+    rep = Irreps("2x0e + 1x0o + 2x1o")
+    layer = kind(rep).double().train(training)
+    x = rep.randn(3, generator=generator, dtype=torch.float64).requires_grad_()
+    assert torch.autograd.gradcheck(layer, x) and torch.autograd.gradgradcheck(layer, x)
+    more = rep.randn(5, generator=generator, dtype=torch.float64)
+    if training:
+        compiled = torch.compile(copy.deepcopy(layer), fullgraph=True, dynamic=True, backend="eager")
+        assert_close(compiled(more), copy.deepcopy(layer)(more), atol=1e-12, rtol=0.0)
+    else:
+        program = torch.export.export(layer, (x.detach(),), dynamic_shapes=({0: torch.export.Dim("batch", min=2)},))
+        assert_close(program.module()(more), layer(more), atol=1e-12, rtol=0.0)
