@@ -4,6 +4,9 @@ from .cartesian import CartesianTensor as CartesianTensor
 from .cartesian import P as P
 from .edge_conv import EdgeConv as EdgeConv
 from .edge_frame import EdgeFrame as EdgeFrame
+from .expressivity import expressivity as expressivity
+from .expressivity import interactability as interactability
+from .expressivity import table as table
 from .gaunt import gaunt_power as gaunt_power
 from .gaunt import gaunt_product as gaunt_product
 from .gaunt_layers import GauntConv as GauntConv
@@ -14,6 +17,8 @@ from .grid import S2Grid as S2Grid
 from .harmonics import spherical_harmonics as spherical_harmonics
 from .irreps import Irrep as Irrep
 from .irreps import Irreps as Irreps
+from .matrix_product import FusedMatrixProduct as FusedMatrixProduct
+from .matrix_product import matrix_product as matrix_product
 from .orientations import orientation_grid as orientation_grid
 from .rotations import angles_to_matrix as angles_to_matrix
 from .rotations import axis_angle_to_matrix as axis_angle_to_matrix
@@ -31,6 +36,9 @@ from .so3_grid import SO3Grid as SO3Grid
 from .so3_grid import wigner_irreps as wigner_irreps
 from .spherical import Spherical as Spherical
 from .tensor_product import TensorProduct as TensorProduct
+from .vector_product import VectorSignalProduct as VectorSignalProduct
+from .vector_product import vector_harmonics_basis as vector_harmonics_basis
+from .vector_product import vector_signal_product as vector_signal_product
 from .wigner import clebsch_gordan as clebsch_gordan
 from .wigner import generators as generators
 from .wigner import wigner_D as wigner_D

@@ -8,7 +8,8 @@ from torch import Tensor
 
 from ..maps.constants import Constants, tensors
 from . import gaunt_methods
-from .gaunt_methods import Plan, candidates, chunk, multiply, tables
+from .columns import columns, multiplied_by_chunks, rows
+from .gaunt_methods import Plan, candidates, multiply
 from .grid import S2Grid, degree_of
 from .wigner import check_degree
 
@@ -69,11 +70,11 @@ def gaunt_power(
     plan = _power_plan(lmax, nu, lmax_out)
     constants = _constants(plan, x)
     if weights is None:
-        values = gaunt_methods.to_points(plan, constants, _columns(x), 0) ** nu
+        values = gaunt_methods.to_points(plan, constants, columns(x), 0) ** nu
     else:
-        copies = [_columns(x * by_row(w)) for w in weights]
+        copies = [columns(x * by_row(w)) for w in weights]
         values = reduce(torch.mul, [gaunt_methods.to_points(plan, constants, copy, 0) for copy in copies])
-    return _rows(gaunt_methods.from_points(plan, constants, values), x.shape)
+    return rows(gaunt_methods.from_points(plan, constants, values), x.shape)
 
 
 def explain(lmax1: int, lmax2: int, lmax_out: int) -> str:
@@ -127,15 +128,7 @@ def by_row(w: Float[Tensor, "degrees channels"]) -> Float[Tensor, "components ch
 
 
 def _constants(plan: Plan, like: Tensor) -> list[Tensor]:
-    return tensors(tables(plan), like.dtype, like.device)
-
-
-def _columns(x: Tensor) -> Tensor:
-    return x.movedim(-2, 0).reshape(x.shape[-2], -1)
-
-
-def _rows(z: Tensor, shape: torch.Size) -> Tensor:
-    return z.reshape(len(z), *shape[:-2], shape[-1]).movedim(0, -2).contiguous()
+    return tensors(gaunt_methods.tables(plan), like.dtype, like.device)
 
 
 def multiplied(plan: Plan, x: Tensor, y: Tensor, constants: Constants | None = None) -> Tensor:
@@ -143,17 +136,8 @@ def multiplied(plan: Plan, x: Tensor, y: Tensor, constants: Constants | None = N
     if not torch.compiler.is_compiling():
         return _Product.apply(x, y, plan)
     # torch 2.13 compiles an autograd function inside torch.func.grad to wrong second derivatives, silently
-    a = _columns(x)
     tables = _constants(plan, x) if constants is None else constants(x)
-    return _rows(multiply(plan, tables, a, a if x is y else _columns(y)), x.shape)
-
-
-def _by_chunks(x: Tensor, y: Tensor, plan: Plan) -> Tensor:
-    size, constants = chunk(plan, x.device), _constants(plan, x)
-    first = _columns(x).split(size, 1)
-    second = first if x is y else _columns(y).split(size, 1)
-    parts = [multiply(plan, constants, a, b) for a, b in zip(first, second)]
-    return _rows(torch.cat(parts, 1) if len(parts) > 1 else parts[0], x.shape)
+    return multiplied_by_chunks(lambda a, b: multiply(plan, tables, a, b), x, y, 1)
 
 
 class _Product(torch.autograd.Function):
@@ -163,7 +147,8 @@ class _Product(torch.autograd.Function):
 
     @staticmethod
     def forward(x: Tensor, y: Tensor, plan: Plan) -> Tensor:
-        return _by_chunks(x, y, plan)
+        tables = _constants(plan, x)
+        return multiplied_by_chunks(lambda a, b: multiply(plan, tables, a, b), x, y, plan.rows)
 
     @staticmethod
     def setup_context(ctx, inputs, output):

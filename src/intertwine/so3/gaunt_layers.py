@@ -116,7 +116,7 @@ class GauntConv(nn.Module):
 
     Done in the frame of the edge, where the filter has order 0 only, so that each order is a product of functions of
     the polar angle: O(L²) values an edge and channel. `radial`: lengths [edges] -> f [edges, degrees, channels], any
-    number of degrees up to lmax_in + lmax_out + 1; a module among the parameters if it is one. Features of parity (-1)^l,
+    number of degrees up to lmax_in + lmax_out + 1; a submodule if it is a module. Features of parity (-1)^l,
     equivariant under O(3). Raises ValueError for a degree below 0. Source: arXiv:2401.10216, section 3.2.
     """
 

@@ -19,8 +19,6 @@ from .wigner import _frozen, clebsch_gordan
 # operations a second that each method reaches, and bytes a second of what its products write and read
 _RATES = {"grid": 65e9, "rings": 22e9, "fourier": 4e9, "cg": 50e9}
 _BANDWIDTH = 12e9
-_CACHED = 2**18  # numbers in the largest intermediate of one chunk, so that it stays in the cache of a core
-_ON_DEVICE = 2**27
 
 
 @dataclass(frozen=True)
@@ -177,11 +175,6 @@ def _pairs(l1: int, l2: int, l3: int) -> list[tuple[int, int]]:
 
 
 # --- the products
-
-
-def chunk(plan: Plan, device: torch.device) -> int:
-    """How many columns to multiply at once."""
-    return max(256, (_CACHED if device.type == "cpu" else _ON_DEVICE) // plan.rows)
 
 
 def multiply(
