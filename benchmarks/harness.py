@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import json
+import math
 import platform
 import resource
 import statistics
@@ -102,6 +103,16 @@ class Table:
         differences = ", ".join(f"{name} {value:.0e}" for name, value in error.items())
         return f"| {label} | " + " | ".join(cells) + f" | {differences} |"
 
+    def growth(self, sizes: Sequence[int]) -> str:
+        """The exponents k of time ~ size^k that fit the minima of the last rows, one for each of `sizes`."""
+        lines = []
+        rows = self.rows[-len(sizes) :]
+        for column in self.columns:
+            names = [name for name in rows[0][1][column] if all(name in timings[column] for _, timings, _ in rows)]
+            found = {name: exponent(sizes, [t[column][name].minimum for _, t, _ in rows]) for name in names}
+            lines.append(f"{column}: " + ", ".join(f"{name} {slope:.1f}" for name, slope in found.items()))
+        return f"\nTime grows with the power, fitted over {sizes[0]}..{sizes[-1]}:\n" + "\n".join(lines)
+
     def as_json(self) -> dict:
         """Everything that was measured, with the versions and the machine's class."""
         rows = [
@@ -109,6 +120,13 @@ class Table:
             for label, timings, error in self.rows
         ]
         return {"title": self.title, "machine": machine(), "versions": versions(), "rows": rows}
+
+
+def exponent(sizes: Sequence[int], times: Sequence[float]) -> float:
+    """Slope of log time against log size, by least squares."""
+    xs, ys = [math.log(n) for n in sizes], [math.log(t) for t in times]
+    mx, my = statistics.fmean(xs), statistics.fmean(ys)
+    return sum((x - mx) * (y - my) for x, y in zip(xs, ys)) / sum((x - mx) ** 2 for x in xs)
 
 
 def peer(module: str) -> ModuleType | None:

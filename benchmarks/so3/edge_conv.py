@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 
 from benchmarks.harness import Table, arguments, compare, finish, peak_memory, peer, start
-from benchmarks.so3.uvu import Conv, passes
+from benchmarks.so3.uvu import Conv, compiled, passes
 from intertwine.so3 import EdgeFrame, SO2EdgeConv, spherical_harmonics
 
-COLUMNS = ["forward", "forward + backward"]
+COLUMNS = ["forward", "forward + backward", "double backward"]
 
 
 class Setting:
@@ -115,13 +115,15 @@ def main() -> None:
     parser.add_argument("--edges", type=int, default=1000)
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
     parser.add_argument("--peers", nargs="*", default=["e3nn", "cuequivariance", "truncated"])
+    parser.add_argument("--compile", action="store_true", help="compiled forms of ours and e3nn's too")
     parser.add_argument("--memory", metavar="NAME", help="instead of times, the peak memory of one candidate")
     options = parser.parse_args()
     start(options)
     if options.memory:
         return memory(options)
     title = f"edge convolution C to C, E = {options.edges}, C = {options.channels}, {options.dtype}"
-    table = Table(title + "; truncated: ours with orders up to 2", COLUMNS)
+    columns = COLUMNS[:2] if options.compile else COLUMNS
+    table = Table(title + "; truncated: ours with orders up to 2", columns)
     table.head()
     for lmax in options.degrees:
         setting = Setting(
@@ -129,12 +131,16 @@ def main() -> None:
         )
         candidates = {"intertwine": setting.ours()}
         candidates |= {name: made for name in options.peers if (made := getattr(setting, name)())}
+        if options.compile:
+            candidates |= compiled({name: candidates[name] for name in ("intertwine", "e3nn") if name in candidates})
         steps = {name: passes(*made) for name, made in candidates.items()}
         timings = {
             column: compare({name: made[column] for name, made in steps.items()}, repeats=options.repeats)
-            for column in COLUMNS
+            for column in columns
         }
         table.add(f"L = {lmax}", timings)
+    if len(options.degrees) > 1:
+        print(table.growth(options.degrees))
     finish(options, [table])
 
 

@@ -80,6 +80,8 @@ def main() -> None:
             for column in COLUMNS
         }
         table.add(f"L = {lmax}", timings, {n: e for n, e in error.items() if n != "intertwine"})
+    if len(options.degrees) > 1:
+        print(table.growth(options.degrees))
     finish(options, [table])
 
 

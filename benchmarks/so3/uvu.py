@@ -113,6 +113,24 @@ def passes(run: Conv, inputs: tuple[Tensor, ...]) -> dict[str, Callable[[], obje
     return {"forward": forward, "forward + backward": backward, "double backward": double}
 
 
+def compiled(candidates: dict[str, tuple[Conv, tuple[Tensor, ...]]]) -> dict[str, tuple[Conv, tuple[Tensor, ...]]]:
+    """The same, through torch.compile; one that does not compile is left out by name."""
+    found = {}
+    for name, (run, inputs) in candidates.items():
+        torch.compiler.reset()
+        fast = torch.compile(run)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                for call in list(passes(fast, inputs).values())[:2]:
+                    call()
+        except Exception as failure:  # whatever a compiler raises
+            print(f"left out: {name} compiled ({type(failure).__name__})")
+            continue
+        found[f"{name} compiled"] = fast, inputs
+    return found
+
+
 def memory(options: argparse.Namespace) -> None:
     """Print the memory that each pass of one candidate needs on top of its inputs; run it once for each candidate."""
     name, lmax, dtype = options.memory, options.degrees[0], getattr(torch, options.dtype)
@@ -134,6 +152,7 @@ def main() -> None:
     parser.add_argument("--edges", type=int, default=1000)
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
     parser.add_argument("--peers", nargs="*", default=["e3nn", "cuequivariance"])
+    parser.add_argument("--compile", action="store_true", help="compiled forms of ours and e3nn's too")
     parser.add_argument(
         "--memory", metavar="NAME", help="instead of times, the peak memory of one candidate (ours: intertwine)"
     )
@@ -141,7 +160,7 @@ def main() -> None:
     start(options)
     if options.memory:
         return memory(options)
-    columns = ["forward", "forward + backward", "double backward"]
+    columns = ["forward", "forward + backward"] + ["double backward"] * (not options.compile)
     table = Table(f"uvu edge convolution, E = {options.edges}, C = {options.channels}, {options.dtype}", columns)
     table.head()
     generator = torch.Generator().manual_seed(0)
@@ -149,6 +168,8 @@ def main() -> None:
         setting = Setting(lmax, options.channels, options.edges, getattr(torch, options.dtype), generator)
         candidates = {"intertwine": setting.ours()}
         candidates |= {name: made for name in options.peers if (made := getattr(setting, name)())}
+        if options.compile:  # a compiled function has no second derivative
+            candidates |= compiled({name: candidates[name] for name in ("intertwine", "e3nn") if name in candidates})
         error = {}
         with torch.no_grad():
             reference = candidates["intertwine"][0](*candidates["intertwine"][1])
@@ -161,6 +182,8 @@ def main() -> None:
             for column in columns
         }
         table.add(f"L = {lmax}, {len(setting.conv.paths)} paths", timings, error)
+    if len(options.degrees) > 1:
+        print(table.growth(options.degrees))
     finish(options, [table])
 
 

@@ -20,6 +20,9 @@ from .irreps import Irreps as Irreps
 from .matrix_product import FusedMatrixProduct as FusedMatrixProduct
 from .matrix_product import matrix_product as matrix_product
 from .orientations import orientation_grid as orientation_grid
+from .products import elementwise as elementwise
+from .products import full_tensor_product as full_tensor_product
+from .products import fully_connected as fully_connected
 from .rotations import angles_to_matrix as angles_to_matrix
 from .rotations import axis_angle_to_matrix as axis_angle_to_matrix
 from .rotations import geodesic_distance as geodesic_distance

@@ -76,14 +76,15 @@ def paths(
     irreps_in1: Irreps,
     irreps_in2: Irreps,
     irreps_out: Irreps,
-    chosen: Sequence[tuple[int, int, int]] | None,
+    chosen: Sequence[tuple[int, int, int] | Path] | None,
     *,
     mode: str,
     has_weight: bool,
     normalization: str = "component",
     path_normalization: str = "element",
 ) -> tuple[Path, ...]:
-    """Paths of one mode with e3nn's scales; `chosen` lists (i1, i2, i3), by default every one that exists.
+    """Paths of one mode with e3nn's scales; `chosen` lists (i1, i2, i3), by default every one that exists, or whole
+    `Path`s, which are checked and kept.
 
     scale² = a / n: a = 2l3+1 ("component") or (2l1+1)(2l2+1) ("norm"); n = Σ of `fan_in` over all paths into the same
     output block ("element"), or that of this path times the number of such paths ("path").
@@ -106,7 +107,7 @@ def paths(
             for k, (irrep, c3) in enumerate(out)
             if coupled(a, b, irrep) and fits(mode, c1, c2, c3)
         ]
-    for i, j, k in chosen:
+    for i, j, k, *_ in chosen:
         (a, c1), (b, c2), (irrep, c3) = first[i], second[j], out[k]
         if not coupled(a, b, irrep):
             raise ValueError(f"TensorProduct: path ({i}, {j}, {k}): {irrep} is not in {a} ⊗ {b}")
@@ -115,6 +116,10 @@ def paths(
                 f"TensorProduct: path ({i}, {j}, {k}) in mode {mode} ({MODES[mode]}) cannot lead from {c1}x{a} and "
                 f"{c2}x{b} to {c3}x{irrep}"
             )
+    if any(isinstance(path, Path) for path in chosen):
+        if any(not isinstance(path, Path) or path[3:5] != (mode, has_weight) for path in chosen):
+            raise ValueError(f"TensorProduct: all paths must be Paths of mode {mode!r} with has_weight={has_weight}")
+        return tuple(chosen)
     fans: dict[int, list[int]] = {}
     for i, j, k in chosen:
         fans.setdefault(k, []).append(fan_in(mode, first[i][1], second[j][1]))

@@ -17,6 +17,7 @@ from torch import Tensor
 from .harmonics import unit
 from .wigner import _climb, _frozen, check_degree, generators
 
+CACHED = 1 << 16  # numbers in one chunk of matrices on the CPU; measured
 Orders = tuple[Tensor, ...]  # one tensor for each order: [E, lmax+1, C] for 0, [E, 2, lmax+1-m, C] for ±m
 
 
@@ -95,29 +96,34 @@ def _refuse_zero(direction: Tensor) -> None:
 
 @lru_cache(maxsize=32)
 def _table(lmax: int, mmax: int) -> np.ndarray:
-    """T [2, 2 lmax + 1, entries]: d(β) = T[0] applied to (cos kβ, k = 0..lmax; sin kβ, k = 1..lmax), and with T[1] the
-    same with rows m and -m exchanged and negated; a block [2l+1, columns] for each degree, orders 0, +1, -1, +2, ..
+    """T [2 lmax + 1, (2 lmax + 1) · width]: d(β) of all degrees is (cos kβ, k = 0..lmax; sin kβ, k = 1..lmax) times T.
 
-    d(β) is a trigonometric polynomial of degree l, so its values at 2 lmax + 1 angles fix it.
+    One matrix holds all degrees: rows are orders -lmax..lmax, columns degree by degree the orders 0, +1, -1, +2, .. up
+    to min(l, mmax); rows of orders above the degree of a column are zero. d(β) is a trigonometric polynomial of degree
+    l, so its values at 2 lmax + 1 angles fix it.
     """
     count = 2 * lmax + 1
     beta = 2 * np.pi * np.arange(count) / count
     zero, c, s = np.zeros(count), np.cos(beta), np.sin(beta)
     R = np.moveaxis(np.array([[zero + 1, zero, zero], [zero, c, -s], [zero, s, c]]), 2, 0)
-    d, values, flipped = np.ones((count, 1, 1)), [], []
+    d, start, values = np.ones((count, 1, 1)), 0, np.zeros((count, count, _width(lmax, mmax)))
     for l in range(lmax + 1):
         if l > 0:  # the part of degree l of d ⊗ R
             climb = np.array(_climb(l))
             d = climb @ np.einsum("bij,bkl->bikjl", d, R).reshape(count, 6 * l - 3, 6 * l - 3) @ climb.T
-        columns = d[:, :, [l + m for m in column_orders(min(l, mmax))]]
-        values.append(columns.reshape(count, -1))
-        flipped.append(-columns[:, ::-1].reshape(count, -1))
+        orders = column_orders(min(l, mmax))
+        values[:, lmax - l : lmax + l + 1, start : start + len(orders)] = d[:, :, [l + m for m in orders]]
+        start += len(orders)
     angles = np.outer(np.arange(lmax + 1), beta)
     inverse = np.concatenate([np.cos(angles), np.sin(angles[1:])]) * (2 / count)
     inverse[0] /= 2
-    found = np.stack([inverse @ np.concatenate(v, 1) for v in (values, flipped)])
+    found = inverse @ values.reshape(count, -1)
     found[np.abs(found) < 1e-14] = 0
     return _frozen(found)
+
+
+def _width(lmax: int, mmax: int) -> int:
+    return sum(2 * min(l, mmax) + 1 for l in range(lmax + 1))
 
 
 def column_orders(mmax: int) -> list[int]:
@@ -128,7 +134,7 @@ def column_orders(mmax: int) -> list[int]:
 @torch.compiler.assume_constant_result
 def _numbers(lmax: int, mmax: int) -> tuple:
     """`_table` as numbers, which a compiler takes as a constant."""
-    return tuple(tuple(map(tuple, part)) for part in _table(lmax, mmax).tolist())
+    return tuple(map(tuple, _table(lmax, mmax).tolist()))
 
 
 def _table_tensor(lmax: int, mmax: int, like: Tensor) -> Tensor:
@@ -139,32 +145,41 @@ def _table_tensor(lmax: int, mmax: int, like: Tensor) -> Tensor:
 def _powers(c: Tensor, s: Tensor, most: int) -> tuple[list[Tensor], list[Tensor]]:
     """cos kθ and sin kθ for k = 0..most from cos θ and sin θ."""
     cosines, sines = [torch.ones_like(c)], [torch.zeros_like(s)]
-    for _ in range(most):
-        cosines.append(cosines[-1] * c - sines[-1] * s)
-        sines.append(sines[-1] * c + cosines[-2] * s)
+    for k in range(most):
+        cosines.append(torch.addcmul(cosines[k] * c, sines[k], s, value=-1))
+        sines.append(torch.addcmul(sines[k] * c, cosines[k], s))
     return cosines, sines
 
 
 @torch.no_grad()
 def _matrices(direction: Tensor, lmax: int, mmax: int) -> tuple[Tensor, ...]:
-    """D of R_y(α) R_x(β), which takes y to each direction, [E, 2l+1, columns] for every degree; columns as `_table`."""
+    """D of R_y(α) R_x(β), which takes y to each direction, [E, 2l+1, columns] for every degree, views of one tensor;
+    columns as in `_table`."""
     x, y, z = direction.unbind(1)
     rho = torch.hypot(x, z)
     pole = rho < torch.finfo(rho.dtype).tiny
     safe = rho.masked_fill(pole, 1)
-    cos_beta, sin_beta = _powers(y, rho, lmax)
-    cos_alpha, sin_alpha = _powers((z / safe).masked_fill(pole, 1), x / safe, lmax)
-    waves = torch.stack([*cos_beta, *sin_beta[1:]], 1)
-    plain, flipped = waves @ _table_tensor(lmax, mmax, direction)
-    turns = torch.stack([*cos_alpha[:0:-1], *cos_alpha], 1)  # of rows -lmax..lmax
-    swaps = torch.stack([*(-s for s in sin_alpha[:0:-1]), *sin_alpha], 1)
+    # both angles at once: β, then α
+    c, s = torch.stack([y, (z / safe).masked_fill(pole, 1)]), torch.stack([rho, x / safe])
+    cosines, sines = _powers(c, s, lmax)
+    cosines, sines = torch.stack(cosines, 2), torch.stack(sines[1:], 2) if lmax else c.new_zeros(*c.shape, 0)
+    waves, table = torch.cat([cosines[0], sines[0]], 1), _table_tensor(lmax, mmax, direction)
+    turns = torch.cat([cosines[1, :, 1:].flip(1), cosines[1]], 1)[..., None]  # of rows -lmax..lmax
+    swaps = torch.cat([sines[1].flip(1).neg(), torch.zeros_like(rho)[:, None], sines[1]], 1)[..., None]
+    mirror = torch.arange(2 * lmax, -1, -1, device=rho.device)
+    edges, rows = len(rho), 2 * lmax + 1
+    size = edges if torch.compiler.is_compiling() or rho.device.type != "cpu" else max(64, CACHED // table.shape[1])
+    whole = rho.new_empty(edges, rows, table.shape[1] // rows)
+    for start in range(0, edges, max(size, 1)):
+        part = slice(start, start + size)
+        d = (waves[part] @ table).unflatten(1, (rows, -1))
+        # row m ← cos(mα) row m - sin(mα) row -m
+        mirrored = d.index_select(1, mirror).mul_(swaps[part])
+        torch.sub(d.mul_(turns[part]), mirrored, out=whole[part])
     blocks, start = [], 0
     for l in range(lmax + 1):
-        shape = (2 * l + 1, 2 * min(l, mmax) + 1)
-        stop = start + shape[0] * shape[1]
-        rows = slice(lmax - l, lmax + l + 1)
-        d, e = (part[:, start:stop].unflatten(1, shape) for part in (plain, flipped))
-        blocks.append((d * turns[:, rows, None]).addcmul_(e, swaps[:, rows, None]))
+        stop = start + 2 * min(l, mmax) + 1
+        blocks.append(whole[:, lmax - l : lmax + l + 1, start:stop])
         start = stop
     return tuple(blocks)
 
@@ -172,18 +187,32 @@ def _matrices(direction: Tensor, lmax: int, mmax: int) -> tuple[Tensor, ...]:
 # --- the two turns, in ordinary operations
 
 
+_SMALL, _FEW = 400, 9  # on the CPU torch.bmm is slow below so many products a matrix, and then few outer ones are not
+
+
+def _product(a: Tensor, b: Tensor) -> Tensor:
+    """A matrix product for each edge."""
+    inner = a.shape[2]
+    if a.shape[1] * inner * b.shape[2] >= _SMALL or inner > _FEW or a.device.type != "cpu":
+        return torch.bmm(a, b)
+    out = a.narrow(2, 0, 1) * b.narrow(1, 0, 1)
+    for n in range(1, inner):
+        out = torch.addcmul(out, a.narrow(2, n, 1), b.narrow(1, n, 1))
+    return out
+
+
 def _into(x: Tensor, blocks: tuple[Tensor, ...]) -> Orders:
-    turned = [torch.bmm(D.mT, x[:, l * l : (l + 1) ** 2]) for l, D in enumerate(blocks)]
+    turned = [x[:, :1], *(_product(D.mT, x[:, l * l : (l + 1) ** 2]) for l, D in enumerate(blocks) if l)]
     most = blocks[-1].shape[2] // 2
     zero = torch.stack([part[:, 0] for part in turned], 1)
     return zero, *(torch.stack([p[:, 2 * m - 1 : 2 * m + 1] for p in turned[m:]], 2) for m in range(1, most + 1))
 
 
 def _out_of(y: Orders, blocks: tuple[Tensor, ...]) -> Tensor:
-    rows = []
-    for l, D in enumerate(blocks):
+    rows = [y[0][:, :1]]
+    for l, D in list(enumerate(blocks))[1:]:
         parts = [y[0][:, l : l + 1], *(y[m][:, :, l - m] for m in range(1, D.shape[2] // 2 + 1))]
-        rows.append(torch.bmm(D, torch.cat(parts, 1)))
+        rows.append(_product(D, torch.cat(parts, 1)))
     return torch.cat(rows, 1)
 
 

@@ -1,98 +1,153 @@
-"""Clebsch-Gordan products of two features, in every way to couple their channels."""
+"""The one door to tensor products: what map is asked for, and the method that runs it."""
 
+import math
 from collections.abc import Sequence
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..maps.constants import Constants
 from . import couplings
-from .irreps import Irrep, Irreps
-from .wigner import clebsch_gordan
+from .cg_product import ClebschGordan, Piece
+from .gaunt_layers import GauntTensorProduct
+from .irreps import Irreps
+from .matrix_product import FusedMatrixProduct
+from .product_plan import METHODS, OTHER_MAPS, ProductPlan, path_ways, sphere_ways
+from .so2_product import SO2Product, spherical_shape
+from .vector_product import VectorSignalProduct
 
-WEIGHTS = ("external", "shared", "none")
+WEIGHTS = ("external", "shared", "none", "separable")
 
 
 class TensorProduct(nn.Module):
-    """Clebsch-Gordan product of two features: out_kw = Σ over paths of scale Σ_{ijuv} w_uvw C_ijk x_iu y_jv.
+    """An equivariant product of two features. Weights and mode say which map it is, `method` how it is computed.
 
-    mode: which channels u, v of the inputs meet in which channel w, a key of `couplings.MODES`: "uvw" (all to all),
-    "uvu" (depth-wise), "uvv", "uuw", "uuu" (element by element), "uvuv", "uvu<v", "u<vw". `paths` lists (i1, i2, i3),
-    blocks of the two inputs and the output; by default all that exist. Scales and the order of weights are e3nn's:
-    `normalization` and `path_normalization` as there. Weights: "external" (given in each call, [..., weight_numel]; the
-    shape of path p is `path_shapes[p]`), "shared" (a parameter, standard normal, `generator` needed), or "none".
-    Raises ValueError for a path that does not exist or does not fit its channels, TypeError for mixed groups.
+    A weight for each path: out_kw = Σ over paths of scale Σ_{ijuv} w_uvw C_ijk x_iu y_jv. mode: which channels u, v of
+    the inputs meet in which channel w of the output, a key of `couplings.MODES`: "uvw" (all to all), "uvu", the default
+    (depth-wise), "uvv", "uuw", "uuu" (element by element), "uvuv", "uvu<v", "u<vw". `paths` lists (i1, i2, i3), blocks
+    of the inputs and the output, or `couplings.Path`s, which bring their scales; by default all that exist. Scales and
+    the order of weights are e3nn's. weights: "external", the default (given in each call, [..., weight_numel]; the
+    shape of path p is `path_shapes[p]`), "shared" (a parameter, standard normal, `generator` needed), "none". Methods:
+    "cg"; and "so2" where the second input is harmonics of one direction, `spherical_harmonics(r, l)` (say so by
+    harmonics=True), with mode "uvw" and shared weights: the same map in the frame of r, at O(L³). `mmax` cuts its
+    orders, which is another map.
+
+    weights="separable", a weight for each degree and channel: the product of functions on the sphere, for natural
+    parity and equal channels, by method "gaunt_grid", "gaunt_fourier" or "cg". Cheap, and less expressive. Methods
+    "matrix" and "vector" are other maps with separable weights (`FusedMatrixProduct`, `VectorSignalProduct`).
+
+    method="auto" takes the fastest way, by a cost model, to the very map asked for: never another map. `plan` prints
+    the choice. Raises ValueError for a method that does not compute that map, for a path that does not exist or does
+    not fit its channels; TypeError for mixed groups. Source: arXiv:2506.13523 (the maps and what each can express).
     """
 
     def __init__(
         self,
-        irreps_in1: Irreps | str,
-        irreps_in2: Irreps | str,
-        irreps_out: Irreps | str,
-        paths: Sequence[tuple[int, int, int]] | None = None,
+        rep1: Irreps | str,
+        rep2: Irreps | str,
+        rep_out: Irreps | str,
+        paths: Sequence[tuple[int, int, int] | couplings.Path] | None = None,
         *,
-        mode: str = "uvu",
-        weights: str = "external",
+        method: str = "auto",
+        mode: str | None = None,
+        weights: str | None = None,
+        harmonics: bool = False,
+        mmax: int | None = None,
         normalization: str = "component",
         path_normalization: str = "element",
         generator: torch.Generator | None = None,
     ):
         super().__init__()
+        if method not in METHODS:
+            raise ValueError(f"TensorProduct: method {method!r} is not one of {', '.join(METHODS)}")
+        if weights is None:
+            weights = "separable" if method.startswith("gaunt") or method in OTHER_MAPS else "external"
         if weights not in WEIGHTS:
             raise ValueError(f"TensorProduct: weights {weights!r} is not one of {WEIGHTS}")
-        self.irreps_in1, self.irreps_in2, self.rep_out = Irreps(irreps_in1), Irreps(irreps_in2), Irreps(irreps_out)
-        self.mode, self.weights = mode, weights
-        self.paths: tuple[couplings.Path, ...] = couplings.paths(
-            self.irreps_in1,
-            self.irreps_in2,
-            self.rep_out,
-            paths,
-            mode=mode,
-            has_weight=weights != "none",
-            normalization=normalization,
-            path_normalization=path_normalization,
+        self.irreps_in1, self.irreps_in2, self.rep_out = Irreps(rep1), Irreps(rep2), Irreps(rep_out)
+        self.weights, self.weight_numel, self.mmax = weights, 0, mmax
+        self.pieces: tuple[tuple[Piece, ...], tuple[Piece, ...]] | None = None  # parts of blocks that paths count
+        self.paths: tuple[couplings.Path, ...] = ()
+        self.path_shapes: tuple[tuple[int, ...], ...] = ()
+        if weights == "separable":
+            if paths is not None or mode not in (None, "uuu") or mmax is not None:
+                raise ValueError(
+                    "TensorProduct: separable weights leave no choice of paths, modes (they go channel by channel, "
+                    "'uuu') or orders"
+                )
+            self.mode = "uuu"
+            self._use_sphere(method, generator)
+            return
+        self.mode = "uvu" if mode is None else mode
+        self._use_paths(
+            method,
+            couplings.paths(
+                self.irreps_in1,
+                self.irreps_in2,
+                self.rep_out,
+                paths,
+                mode=self.mode,
+                has_weight=weights != "none",
+                normalization=normalization,
+                path_normalization=path_normalization,
+            ),
+            harmonics=harmonics,
         )
-        if not self.paths:
-            raise ValueError(
-                f"TensorProduct: no path leads from {self.irreps_in1} ⊗ {self.irreps_in2} to {self.rep_out} "
-                f"in mode {mode} ({couplings.MODES[mode]})"
-            )
-        self.path_shapes = tuple(couplings.weight_shape(mode, *self._channels(path)) for path in self.paths)
-        self.weight_numel = sum(int(np.prod(shape)) for shape in self.path_shapes) if weights != "none" else 0
-        self._lay_out()
         if weights == "shared":
             if generator is None:
                 raise ValueError("TensorProduct: weights='shared' are drawn at random: give a generator")
             self.weight = nn.Parameter(torch.randn(self.weight_numel, generator=generator))
 
-    def _lay_out(self) -> None:
-        """Paths between the same two blocks share the products of their components, unless weights come first."""
-        groups: dict[tuple[int, int, int], list[int]] = {}
-        for p, path in enumerate(self.paths):
-            c1, c2, _ = self._channels(path)
-            alone = self.weights != "none" and {"uvu": c2, "uvv": c1}.get(self.mode, 1) > 1
-            groups.setdefault((path.i1, path.i2, p if alone else -1), []).append(p)
-        self._groups = tuple((i1, i2, tuple(members)) for (i1, i2, _), members in groups.items())
-        tables = []
-        for _, _, members in self._groups:
-            parts = []
-            for p in members:
-                l1, l2, l3 = (irrep.l for irrep in self._irreps(self.paths[p]))
-                parts.append(self.paths[p].scale * clebsch_gordan(l1, l2, l3).reshape(-1, 2 * l3 + 1).T)
-            tables.append(np.concatenate(parts))
-        self._tables = Constants(tables, any_dtype=True)
-
-    def _irreps(self, path: couplings.Path) -> tuple[Irrep, Irrep, Irrep]:
-        return tuple(side.blocks[i][0] for side, i in zip(self._sides, path[:3]))
-
-    def _channels(self, path: couplings.Path) -> tuple[int, int, int]:
-        return tuple(side.blocks[i][1] for side, i in zip(self._sides, path[:3]))
-
     @property
     def _sides(self) -> tuple[Irreps, Irreps, Irreps]:
         return self.irreps_in1, self.irreps_in2, self.rep_out
+
+    def _use_paths(
+        self,
+        method: str,
+        paths: tuple[couplings.Path, ...],
+        *,
+        harmonics: bool = False,
+    ) -> None:
+        """Choose among the ways that have a weight for each path, or none."""
+        if not paths:
+            raise ValueError(
+                f"TensorProduct: no path leads from {self.irreps_in1} ⊗ {self.irreps_in2} to {self.rep_out} "
+                f"in mode {self.mode} ({couplings.MODES[self.mode]})"
+            )
+        first, second = self.pieces or (whole_blocks(self.irreps_in1), whole_blocks(self.irreps_in2))
+        product = ClebschGordan(*self._sides, paths, first, second)
+        self.paths, self.path_shapes = paths, product.path_shapes
+        if self.weights != "none":
+            self.weight_numel = sum(math.prod(shape) for shape in self.path_shapes)
+        ways = path_ways(self._sides, paths, product, weights=self.weights, harmonics=harmonics, mmax=self.mmax)
+        kind = "no weights" if self.weights == "none" else f"{self.weights} weights for each path"
+        self.plan = _choose(method, f"{self._text()}: mode {self.mode}, {kind}, {len(paths)} paths", ways)
+        self.product = product if self.plan.method == "cg" else SO2Product(*self._sides, paths, self.mmax)
+
+    def _use_sphere(self, method: str, generator: torch.Generator | None) -> None:
+        """Choose among the ways of the product on the sphere, or take the other map that was named."""
+        self.plan = _choose(method, f"{self._text()}: separable weights", sphere_ways(self._sides, method))
+        method = self.plan.method
+        if method not in OTHER_MAPS:
+            degrees, channels = _degrees("TensorProduct", self._sides)
+            self.product = GauntTensorProduct(*degrees, channels, method=method.removeprefix("gaunt_"))
+            return
+        parity = self.irreps_in1.blocks[0][0].p is not None
+        sides = tuple(_natural_half(side) for side in self._sides) if parity and method == "matrix" else self._sides
+        degrees, channels = _degrees(f"TensorProduct: method {method!r}", sides)
+        if method == "matrix":
+            self.product = FusedMatrixProduct(*degrees, channels, parity)
+        else:
+            self.product = VectorSignalProduct(*degrees, channels, generator=generator)
+        own = self.product.irreps_in1, self.product.irreps_in2, self.product.rep_out
+        if any(str(a) != str(b) for a, b in zip(own, self._sides)):
+            raise ValueError(
+                f"TensorProduct: method {method!r} takes {own[0]} and {own[1]} to {own[2]}, got {self._text()}"
+            )
+
+    def _text(self) -> str:
+        return f"{self.irreps_in1} ⊗ {self.irreps_in2} -> {self.rep_out}"
 
     @property
     def weight_shape(self) -> tuple[int, ...]:
@@ -100,8 +155,9 @@ class TensorProduct(nn.Module):
         return (self.weight_numel,)
 
     def extra_repr(self) -> str:
-        """Inputs, output, number of paths."""
-        return f"{self.irreps_in1} ⊗ {self.irreps_in2} -> {self.rep_out}, {len(self.paths)} paths {self.mode}"
+        """Inputs, output, paths, method."""
+        count = f"{len(self.paths)} paths {self.mode}" if self.paths else "separable weights"
+        return f"{self._text()}, {count}, by {self.plan.method}"
 
     def forward(
         self,
@@ -113,55 +169,49 @@ class TensorProduct(nn.Module):
         if (weight is not None) != (self.weights == "external"):
             given = "no weight" if weight is None else "a weight"
             raise ValueError(f"TensorProduct: weights={self.weights!r}, but the call gave {given}")
+        self.irreps_in1.check(x1)
+        self.irreps_in2.check(x2)
+        if self.weights == "separable":
+            return self._on_functions(x1, x2)
         weight = self.weight if self.weights == "shared" else weight
         if weight is not None and weight.shape[-1] != self.weight_numel:
             raise ValueError(f"TensorProduct: {self.weight_numel} weights are needed, got shape {tuple(weight.shape)}")
-        first, second = self.irreps_in1.split(x1), self.irreps_in2.split(x2)
-        batch = torch.broadcast_shapes(x1.shape[:-1], x2.shape[:-1])
-        given = [None] * len(self.paths) if weight is None else self._split(weight)
-        out: dict[int, Tensor] = {}
-        for (i1, i2, members), table in zip(self._groups, self._tables(x1)):
-            x, y, rest = self._coupled(first[i1], second[i2], [given[p] for p in members])
-            pairs = (x.unsqueeze(-2) * y.unsqueeze(-3)).flatten(-3, -2)
-            rows = (table @ pairs).split([self._irreps(self.paths[p])[2].dim for p in members], -2)
-            for p, z, w in zip(members, rows, rest):
-                k = self.paths[p].i3
-                z = self._weighted(z, w)
-                out[k] = out[k] + z if k in out else z
-        return self.rep_out.join(
-            [
-                out[k].expand(*batch, -1, -1) if k in out else x1.new_zeros(*batch, irrep.dim, c)
-                for k, (irrep, c) in enumerate(self.rep_out.blocks)
-            ]
-        )
+        return self.product(x1, x2, weight)
 
-    def _split(self, weight: Tensor) -> list[Tensor]:
-        """The weight of each path, [..., 1, *shape]: one axis to broadcast over components."""
-        parts = weight.split([int(np.prod(shape)) for shape in self.path_shapes], -1)
-        return [part.unflatten(-1, shape) for part, shape in zip(parts, self.path_shapes)]
+    def _on_functions(self, x1: Tensor, x2: Tensor) -> Tensor:
+        """Flat features as [..., components, channels] and back."""
+        channels = self.irreps_in1.blocks[0][1]
+        halves = (2,) if getattr(self.product, "parity", False) else ()
+        x, y = (z.reshape(*z.shape[:-1], *halves, -1, channels) for z in (x1, x2))
+        return self.product(x, y).flatten(-2 - len(halves))
 
-    def _coupled(self, x: Tensor, y: Tensor, w: list[Tensor | None]) -> tuple[Tensor, Tensor, list[Tensor | None]]:
-        """Both blocks with equal channels, those that meet; and what is left of the weights."""
-        mode, (c1, c2) = self.mode, (x.shape[-1], y.shape[-1])
-        if mode == "uvu" and c2 > 1:
-            y = y.sum(-1, keepdim=True) if w[0] is None else y @ w[0].mT
-            return x, y, [None] * len(w)
-        if mode == "uvv" and c1 > 1:
-            x = x.sum(-1, keepdim=True) if w[0] is None else x @ w[0]
-            return x, y, [None] * len(w)
-        if mode in ("uvw", "uvuv"):
-            return x.repeat_interleave(c2, -1), y.repeat(*[1] * (y.ndim - 1), c1), w
-        if mode in ("uvu<v", "u<vw"):
-            u, v = torch.triu_indices(c1, c1, 1, device=x.device)
-            return x.index_select(-1, u), y.index_select(-1, v), w
-        return x, y, w
 
-    def _weighted(self, z: Tensor, w: Tensor | None) -> Tensor:
-        """Components of one path times its weights, channels mixed where the mode says so."""
-        if self.mode == "uuw":
-            return z.sum(-1, keepdim=True) if w is None else z @ w
-        if w is None:
-            return z
-        if self.mode in ("uvw", "u<vw"):
-            return z @ w.flatten(-3, -2) if self.mode == "uvw" else z @ w
-        return z * (w if self.mode in ("uuu", "uvu<v") else w.flatten(-2)).unsqueeze(-2)
+def whole_blocks(irreps: Irreps) -> tuple[Piece, ...]:
+    """Every block as one piece."""
+    return tuple((i, 0, c) for i, (_, c) in enumerate(irreps.blocks))
+
+
+def _choose(method: str, asked: str, ways: tuple) -> ProductPlan:
+    found = {way.method: way for way in ways}
+    if method == "auto":
+        possible = [way for way in ways if not way.why_not]
+        if not possible:
+            reasons = "; ".join(f"{way.method}: {way.why_not}" for way in ways if way.method not in OTHER_MAPS)
+            raise ValueError(f"TensorProduct: nothing computes {asked}. {reasons}")
+        method = min(possible, key=lambda way: way.seconds).method
+    elif found[method].why_not:
+        raise ValueError(f"TensorProduct: method {method!r} cannot run {asked}: {found[method].why_not}")
+    return ProductPlan(method, asked, ways)
+
+
+def _natural_half(irreps: Irreps) -> Irreps:
+    """The first half of the blocks: of natural parity in the layout of `FusedMatrixProduct`."""
+    return Irreps([(c, irrep) for irrep, c in irreps.blocks[: len(irreps.blocks) // 2]])
+
+
+def _degrees(name: str, sides: tuple[Irreps, ...]) -> tuple[tuple[int, int, int], int]:
+    """lmax of all three, and their channels. Raises ValueError where they have no such thing."""
+    shapes = [spherical_shape(side) for side in sides]
+    if None in shapes or len({c for _, c in shapes}) > 1:
+        raise ValueError(f"{name} needs degrees 0..lmax once each, in equal channels, on all three sides")
+    return tuple(lmax for lmax, _ in shapes), shapes[0][1]

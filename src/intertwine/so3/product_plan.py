@@ -1,0 +1,106 @@
+"""Which way to run a tensor product: what computes the map that was asked for, at what predicted cost."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from .cg_product import ClebschGordan
+from .couplings import Path
+from .gaunt_methods import candidates
+from .irreps import Irreps
+from .so2_product import SO2Product, direction, spherical_shape
+
+METHODS = ("auto", "cg", "so2", "gaunt_grid", "gaunt_fourier", "matrix", "vector")
+SPHERE = ("cg", "gaunt_grid", "gaunt_fourier")  # one map, three ways: the product of functions on the sphere
+OTHER_MAPS = ("matrix", "vector")  # other maps, so they run by name only
+# One core of x86-64 with AVX-512, float32 (`intertwine bench so3/choice` prints predicted and measured winner):
+# operations a second that each way reaches, bytes a second of what it writes and reads between them
+_RATES = {"cg": 45e9, "so2": 25e9}
+_BANDWIDTH = {"cg": 10e9, "so2": 6e9}
+
+
+@dataclass(frozen=True)
+class Way:
+    """One method: its cost for one sample, or why it cannot run."""
+
+    method: str
+    flops: float = 0.0
+    moved: float = 0.0
+    seconds: float = 0.0
+    why_not: str = ""
+
+    def __str__(self) -> str:
+        if self.why_not:
+            return f"{self.method:13} no: {self.why_not}"
+        cost = f"{self.flops:.3g} flops, {self.moved:.3g} bytes" if self.flops else "not predicted"
+        return f"{self.method:13} {cost}" + (f", {1e6 * self.seconds:.3g} µs predicted" if self.seconds else "")
+
+
+@dataclass(frozen=True)
+class ProductPlan:
+    """What a `TensorProduct` runs and why; print it."""
+
+    method: str
+    asked: str  # the map, in words
+    ways: tuple[Way, ...]  # for one sample
+
+    def __str__(self) -> str:
+        lines = [f"{self.asked}; one sample:"]
+        lines += [f"  {way}{' <- runs' if way.method == self.method else ''}" for way in self.ways]
+        return "\n".join(lines)
+
+
+def path_ways(
+    sides: tuple[Irreps, Irreps, Irreps],
+    paths: Sequence[Path],
+    product: ClebschGordan,
+    *,
+    weights: str,
+    harmonics: bool,
+    mmax: int | None,
+) -> tuple[Way, ...]:
+    """Ways for a map with a weight for each path, or none at all."""
+    found = [_way("cg", *product.cost()) if mmax is None else Way("cg", why_not=f"it has no orders to cut at {mmax=}")]
+    reason = ""
+    if not harmonics:
+        reason = "the second input is not known to be harmonics of one direction (harmonics=True says so)"
+    elif paths[0].mode != "uvw" or weights != "shared":
+        reason = f"it needs mode 'uvw' with shared weights, not {paths[0].mode!r} with {weights!r}"
+    elif spherical_shape(sides[0]) is None or spherical_shape(sides[2]) is None:
+        reason = "features must have degrees 0..lmax once each, in equal channels"
+    elif direction(sides[1]) is None:
+        reason = f"{sides[1]} holds no direction: one channel of each degree, degree 1 among them"
+    if reason:
+        found.append(Way("so2", why_not=reason))
+    else:
+        found.append(_way("so2", *SO2Product(*sides, tuple(paths), mmax).cost()))
+    free = "no weight for each path; weights='separable' asks for what it can do"
+    return *found, *(Way(method, why_not=free) for method in METHODS[3:])
+
+
+def sphere_ways(sides: tuple[Irreps, Irreps, Irreps], method: str) -> tuple[Way, ...]:
+    """Ways for the product of functions on the sphere with separable weights, and the maps that only a name chooses."""
+    shapes = [spherical_shape(side) for side in sides]
+    why = ""
+    if None in shapes or len({c for _, c in shapes}) > 1:
+        why = "all three must have degrees 0..lmax once each, in equal channels"
+    elif any(not irrep.natural for side in sides for irrep, _ in side.blocks):
+        why = "parities must be natural, (-1)^l: functions on the sphere have no others"
+    elif shapes[2][0] > shapes[0][0] + shapes[1][0]:
+        why = f"degrees {shapes[0][0]} and {shapes[1][0]} give none above their sum, not {shapes[2][0]}"
+    if why:
+        found = [Way(name, why_not=why) for name in SPHERE]
+    else:
+        channels = shapes[0][1]
+        plans = {plan.method: plan for plan in candidates(*(lmax for lmax, _ in shapes))}
+        grid = min((plans["grid"], plans["rings"]), key=lambda plan: plan.seconds)
+        found = []
+        for name, plan in zip(SPHERE, (plans["cg"], grid, plans["fourier"])):
+            flops, moved = plan.cost()
+            found.append(Way(name, channels * flops, channels * moved, channels * plan.seconds))
+    found.append(Way("so2", why_not="weights are separable: it has one for each path"))
+    other = "another map (see docs/tensor-products.md): it runs only by name"
+    return *found, *(Way(name) if name == method else Way(name, why_not=other) for name in OTHER_MAPS)
+
+
+def _way(method: str, flops: float, moved: float) -> Way:
+    return Way(method, flops, moved, flops / _RATES[method] + moved / _BANDWIDTH[method])
