@@ -17,3 +17,5 @@ from .nbody import gravity as gravity
 from .nbody import springs as springs
 from .pixels import Superpixels as Superpixels
 from .pixels import superpixels as superpixels
+from .shapes import Pieces as Pieces
+from .shapes import tetris as tetris
