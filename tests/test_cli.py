@@ -86,6 +86,19 @@ def test_what_cannot_be_done_is_said_without_a_traceback(words, says, capsys, tm
     assert "Traceback" not in said
 
 
+def test_bench_runs_one_or_a_group(repo, monkeypatch):
+    ran = []
+    monkeypatch.chdir(repo)
+    monkeypatch.setattr("runpy.run_module", lambda name, run_name: ran.append((name, sys.argv[1:])))
+    assert main(["bench", "so3/uvu", "--degrees", "2"]) == 0
+    assert ran == [("benchmarks.so3.uvu", ["--degrees", "2"])]
+    ran.clear()
+    assert main(["bench", "so3"]) == 0
+    names = [name for name, _ in ran]
+    assert {f"benchmarks.so3.{name}" for name in ("uvu", "edge_conv", "frames", "linear", "memory")} <= set(names)
+    assert all(name.startswith("benchmarks.so3.") for name in names)
+
+
 @pytest.fixture(scope="module")
 def mine(tmp_path_factory):
     """A folder with a file of structures under a user's own keys."""

@@ -50,7 +50,7 @@ def parser() -> argparse.ArgumentParser:
     models.set_defaults(run=_models)
     bench = commands.add_parser("bench", help="time ours and the peers side by side, as ratios")
     bench.add_argument("--list", action="store_true", help="print the names and stop")
-    bench.add_argument("name", nargs="?", help="the one to run, such as so3/uvu; none runs all")
+    bench.add_argument("name", nargs="?", help="one, such as so3/uvu, or a group, such as so3; none runs all")
     bench.add_argument("options", nargs=argparse.REMAINDER, help="what the benchmark takes, such as --degrees 1 2")
     bench.set_defaults(run=_bench)
     demo = commands.add_parser("demo", help="the whole job on ethanol in a few minutes: report.html")
@@ -170,12 +170,14 @@ def _bench(arguments: argparse.Namespace) -> int:
     if arguments.list:
         print("\n".join(known))
         return 0
-    if arguments.name not in (None, *known):
+    name = (arguments.name or "").rstrip("/")
+    chosen = [name] if name in known else [other for other in known if not name or other.startswith(f"{name}/")]
+    if not chosen:
         raise ValueError(f"bench: there is no {arguments.name!r}; there are: {', '.join(known)}")
     before = sys.argv, sys.path
     try:
         sys.path = [str(root), *sys.path]
-        for name in [arguments.name] if arguments.name else known:
+        for name in chosen:
             sys.argv = [name, *arguments.options]
             runpy.run_module(".".join(known[name].with_suffix("").parts), run_name="__main__")
     finally:
