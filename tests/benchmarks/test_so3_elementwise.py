@@ -4,7 +4,6 @@ import json
 import sys
 
 import pytest
-
 from benchmarks.so3 import elementwise
 
 TINY = ["--repeats", "1", "--batch", "3", "--channels", "2"]
