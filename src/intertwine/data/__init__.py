@@ -1,5 +1,7 @@
 """Data sets and how to cut them; `data.atoms` needs the extra `intertwine[atoms]`."""
 
+from .constellations import Constellations as Constellations
+from .constellations import constellations as constellations
 from .fetch import Remote as Remote
 from .fetch import fetch as fetch
 from .fetch import published as published
@@ -19,3 +21,5 @@ from .pixels import Superpixels as Superpixels
 from .pixels import superpixels as superpixels
 from .shapes import Pieces as Pieces
 from .shapes import tetris as tetris
+from .solids import Clouds as Clouds
+from .solids import primitive_shapes as primitive_shapes
