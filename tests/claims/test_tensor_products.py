@@ -161,7 +161,7 @@ CLAIM = Claim(
     holds=holds,
     ours=ours,
     short={"degrees": [1, 2], "batch": 4, "channels": 2, "steps": 3},
-    full={"degrees": [1, 2, 3, 4, 5, 6], "batch": 500, "channels": 16, "steps": 400},
+    full={"degrees": [1, 2, 3, 4, 5, 6], "batch": 250, "channels": 16, "steps": 200},
 )
 
 
