@@ -38,8 +38,9 @@ def constellations(
     """Triangles, squares, pentagons and an L of five points, each `repeats` times or, by a coin, not there at all.
 
     Every copy is turned by an angle within ±π/3, shifted uniformly in a square of side 24 and blurred by `noise`; the
-    points come in random order, coordinates are scaled from the square to [-1, 1]. Computed in float64, given in
-    the default dtype unless `dtype` says another. Raises ValueError for negative sizes. Source: arXiv:2012.10885, section 5.1.
+    points come in random order, coordinates are scaled from the square to [-1, 1]. Computed in float64, given in the
+    default dtype unless `dtype` says another. Raises ValueError for negative sizes.
+    Source: arXiv:2012.10885, section 5.1.
     """
     if clouds < 0 or repeats < 1 or noise < 0:
         raise ValueError(f"constellations: impossible sizes {clouds=}, {repeats=}, {noise=}")
