@@ -61,8 +61,9 @@ def experiment(*, seed: int, degrees: list[int], batch: int, repeats: int) -> Nu
         for name, ms in found.items():
             numbers[f"{name} ms L={lmax}"] = ms
             times.setdefault(name, []).append(ms)
+    large = slice(next((k for k, lmax in enumerate(degrees) if lmax >= 4), 0), None)  # below, the calls are what counts
     for name, found in times.items():
-        numbers[f"{name} exponent"] = float(np.polyfit(np.log(degrees), np.log(found), 1)[0])
+        numbers[f"{name} exponent"] = float(np.polyfit(np.log(degrees[large]), np.log(found[large]), 1)[0])
     ahead = [
         lmax for k, lmax in enumerate(degrees) if all(a < b for a, b in zip(times["grid"][k:], times["dense"][k:]))
     ]
@@ -70,7 +71,7 @@ def experiment(*, seed: int, degrees: list[int], batch: int, repeats: int) -> Nu
 
 
 def holds(numbers: Numbers) -> bool:
-    """The grid grows by at most L^3.5, dense coefficients by at least L^4.5; it is ahead from L = 4 at the latest."""
+    """From L = 4 the grid grows by at most L^3.5, dense coefficients by at least L^4.5; then at the latest it is ahead."""
     return (
         numbers["difference"] < 1e-12
         and numbers["grid exponent"] <= 3.5
@@ -84,7 +85,7 @@ def ours(numbers: Numbers) -> str:
     exponents = ", ".join(f"{name} {numbers[f'{name} exponent']:.1f}" for name in ("grid", "fourier", "cg", "dense"))
     ratio = numbers[f"dense ms L={lmax}"] / numbers[f"grid ms L={lmax}"]
     return (
-        f"exponents of time in L: {exponents}; the grid is ahead of dense coefficients from L = "
+        f"exponents of time in L >= 4: {exponents}; the grid is ahead of dense coefficients from L = "
         f"{numbers['ahead from L']:.0f}, {ratio:.0f} times at L = {lmax}; all agree to {numbers['difference']:.0e}"
     )
 
@@ -101,7 +102,7 @@ CLAIM = Claim(
     holds=holds,
     ours=ours,
     short={"degrees": [1, 2, 3], "batch": 4, "repeats": 1},
-    full={"degrees": [2, 3, 4, 5, 6, 7, 8], "batch": 1000, "repeats": 9},
+    full={"degrees": [2, 3, 4, 5, 6, 7, 8, 9, 10], "batch": 1000, "repeats": 9},
 )
 
 
