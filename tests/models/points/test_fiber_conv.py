@@ -89,6 +89,15 @@ def test_calibration_happens_once_in_training_and_keeps_the_deviation(generator)
     assert all(torch.equal(a, b) for a, b in zip(weights, conv.parameters()))
 
 
+def test_edges_in_blocks_are_the_sum_of_all(generator, monkeypatch):
+    conv, data = bundle(generator)
+    conv.eval()
+    whole = conv(*data)
+    for block in (1, 40, 100):  # one edge at a time, three, eight
+        monkeypatch.setattr("intertwine.models.points.fiber_conv.BLOCK", block)
+        assert (conv(*data) - whole).abs().max() < 1e-5
+
+
 def test_the_batch_that_calibrates_trains_too(generator):
     conv, data = bundle(generator)
     slopes = []

@@ -8,6 +8,8 @@ from torch.nn.functional import gelu, linear
 from ...nn.perceptron import affine
 from ...nn.segment import segment_sum
 
+BLOCK = 1 << 17  # edges times directions times channels taken at once: its arrays stay in cache
+
 
 class KernelBasis(nn.Module):
     """Functions of pair invariants that kernels are sums of: all products of up to `degree` factors, two layers.
@@ -152,15 +154,17 @@ class FiberBundleConv(nn.Module):
                 f"FiberBundleConv: with separable={self.separable} forward takes "
                 + ("a basis of edges and one of pairs of directions" if self.separable else "one basis, of all pairs")
             )
-        source, target = edge_index
-        kernel = linear(basis, self.calibration.scaled(self.kernel.weight))
-        sent = x.index_select(0, source)
+        weight = self.calibration.scaled(self.kernel.weight)
         directions, pairs = x.shape[1], len(basis)
         if not self.separable:
-            message = _apply(kernel, sent[:, None], self.depthwise).mean(2)
-            y = segment_sum(message, target, len(x))
-            return self.calibration(x, y, pairs) + self.bias
-        y = segment_sum(kernel * sent, target, len(x))
+            source, target = edge_index
+            message = _apply(linear(basis, weight), x.index_select(0, source)[:, None], self.depthwise).mean(2)
+            return self.calibration(x, segment_sum(message, target, len(x)), pairs) + self.bias
+        y = torch.zeros_like(x)
+        # in blocks, but compiled as one sum: the number of blocks would be fixed with the number of edges
+        width = pairs if torch.compiler.is_compiling() else BLOCK // (directions * self.channels)
+        for edges, part in zip(edge_index.split(max(width, 1), 1), basis.split(max(width, 1))):
+            y = y.index_add_(0, edges[1], linear(part, weight) * x.index_select(0, edges[0]))
         y = self.calibration(x, y, pairs)
         fiber = linear(fiber_basis, self.fiber_calibration.scaled(self.fiber_kernel.weight) / directions)
         if self.depthwise:
