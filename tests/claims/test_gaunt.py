@@ -71,7 +71,7 @@ def experiment(*, seed: int, degrees: list[int], batch: int, repeats: int) -> Nu
 
 
 def holds(numbers: Numbers) -> bool:
-    """From L = 4 the grid grows by at most L^3.5, dense coefficients by at least L^4.5; then at the latest it is ahead."""
+    """From L = 4 the grid grows by at most L^3.5, dense coefficients by at least L^4.5; from there it is ahead."""
     return (
         numbers["difference"] < 1e-12
         and numbers["grid exponent"] <= 3.5
