@@ -9,9 +9,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from .edge_frame import EdgeFrame, torque
+from .edge_frame import torque
 from .so2_chunks import CHUNK_BYTES_ELSEWHERE, Matrices, chunk_bytes, chunks
-from .so2_plan import SO2Plan, edge_sum
+from .so2_plan import SO2Plan
+from .so2_whole import whole_sum
 
 Inputs = tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor, Tensor]  # x, direction, bias, scale, src, dst
 
@@ -166,5 +167,4 @@ def _parts(plan: SO2Plan, tensors: Sequence[Tensor | None]) -> tuple[Inputs, lis
 
 def _plain(plan: SO2Plan, n: int, tensors: Sequence[Tensor | None]) -> Tensor:
     (x, direction, bias, scale, src, dst), weights, blocks = _parts(plan, tensors)
-    frame = EdgeFrame(direction, tuple(blocks), len(blocks) - 1, blocks[-1].shape[2] // 2)
-    return edge_sum(plan, frame, x, weights, bias, scale, src, dst, n)
+    return whole_sum(plan, x, direction, bias, scale, src, dst, weights, blocks, n)
