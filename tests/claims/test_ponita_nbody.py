@@ -64,7 +64,7 @@ CLAIM = Claim(
     experiment=experiment,
     holds=holds,
     ours=ours,
-    short={"train": 200, "test": 100, "epochs": 12, "hidden": 16, "layers": 2, "lr": 1e-2},
+    short={"train": 100, "test": 50, "epochs": 15, "hidden": 16, "layers": 1, "lr": 1e-2},
     full={"train": 1800, "test": 600, "epochs": 80, "hidden": 32, "layers": 4, "lr": 8e-3},
 )
 
