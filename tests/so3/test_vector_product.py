@@ -70,7 +70,8 @@ def test_products_at_points(j1, j2, j3, generator):
     assert_close(values(scaled, most, points), numbers(f, points)[..., None, :] * v, atol=1e-12, rtol=0)
     # a lower degree keeps the first coefficients
     assert_close(vector_signal_product(x, y, "dot", j3), dotted[:, : (j3 + 1) ** 2], atol=1e-12, rtol=0)
-    assert_close(vector_signal_product(x, y, "cross", 0), crossed[:, :1], atol=1e-12, rtol=0)
+    radial = 3  # V_01 comes after the three components of V_10
+    assert_close(vector_signal_product(x, y, "cross", 0), crossed[:, radial : radial + 1], atol=1e-12, rtol=0)
 
 
 def test_cross_is_antisymmetric_and_of_the_other_parity(generator):
@@ -111,11 +112,13 @@ def test_shapes(batch, generator):
 
 @pytest.mark.parametrize("kind", ["cross", "dot", "scalar"])
 def test_variance(kind, generator):
-    layer = VectorSignalProduct(2, 2, 2, 256, kind=kind, generator=generator)
-    x, y = (torch.randn(200, 9, 256, generator=generator) for _ in range(2))
+    layer = VectorSignalProduct(2, 2, 2, 5000, kind=kind, generator=generator)
+    x, y = (torch.randn(10, 9, 5000, generator=generator) for _ in range(2))
     for l, block in enumerate(layer.rep_out.split(layer(x, y).flatten(1))):
         expected = 2 if kind == "cross" and l == 0 else 1  # the plain product comes on top
-        assert abs(block.square().mean().item() / expected - 1) < 0.3  # weights of 256 channels were drawn
+        assert (
+            abs(block.square().mean().item() / expected - 1) < 0.15
+        )  # products of three normal weights have long tails
 
 
 def test_compiles(generator):

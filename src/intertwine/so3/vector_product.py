@@ -9,9 +9,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..maps.constants import Constants, tensors
+from . import gaunt_methods
 from .columns import multiplied_by_chunks
 from .grid import S2Grid, degree_of
-from .harmonics import spherical_harmonics
 from .irreps import Irrep, Irreps
 from .path_space import path_coefficients
 from .wigner import _frozen, check_degree, clebsch_gordan
@@ -37,11 +37,11 @@ class VectorBasis(NamedTuple):
 def vector_harmonics_basis(jmax: int) -> VectorBasis:
     """All V_jl = Σ C_1lj e_a Y_lm with j <= jmax, l = j-1, j, j+1: functions on the sphere with values in space.
 
-    Orthonormal where `clebsch_gordan` is multiplied by √(2j+1), as it is here. 1 + 3 jmax blocks by (j, l), and
-    3(jmax+1)² - 2 components. Raises ValueError for a degree below 0. Source: arXiv:2506.13523, section 4.2.
+    Orthonormal where `clebsch_gordan` is multiplied by √(2j+1), as it is here. 1 + 3 jmax blocks, sorted by l and j,
+    and 3(jmax+1)² - 2 components. Raises ValueError for a degree below 0. Source: arXiv:2506.13523, section 4.2.
     """
     check_degree("vector_harmonics_basis", jmax)
-    blocks = tuple((j, l) for j in range(jmax + 1) for l in ([1] if j == 0 else [j - 1, j, j + 1]))
+    blocks = tuple((j, l) for l in range(jmax + 2) for j in (l - 1, l, l + 1) if 0 <= j <= jmax and (j > 0 or l == 1))
     matrix = np.zeros(((jmax + 2) ** 2, 3, sum(2 * j + 1 for j, _ in blocks)))
     start = 0
     for j, l in blocks:
@@ -78,7 +78,7 @@ def vector_signal_product(
     batch = torch.broadcast_shapes(x.shape[:-2], y.shape[:-2])
     channels = torch.broadcast_shapes(x.shape[-1:], y.shape[-1:])
     x, y = (z.expand(*batch, z.shape[-2], *channels) for z in (x, y))
-    return _product(kind, x, y, tensors(_tables(kind, *degrees), x.dtype, x.device))
+    return _product(kind, x, y, tensors(_tables(kind, *degrees), x.dtype, x.device), degrees, _plan(kind, *degrees))
 
 
 class VectorSignalProduct(nn.Module):
@@ -117,6 +117,7 @@ class VectorSignalProduct(nn.Module):
         rows = [_rows(found) for found in blocks]
         self._rows = Constants([part for pair in rows for part in pair], any_dtype=True)
         self._tables = Constants(_tables(kind, *self.degrees), any_dtype=True)
+        self._plan = _plan(kind, *self.degrees)
         scale = np.repeat(_unit(kind, *self.degrees), 2 * np.arange(lmax_out + 1) + 1)[:, None]
         self._scale = Constants([scale], any_dtype=True)
 
@@ -140,7 +141,7 @@ class VectorSignalProduct(nn.Module):
         for k, z in enumerate((x, y)):
             row, block = parts[2 * k : 2 * k + 2]
             signals.append(z.index_select(-2, row) * self.weights[k].index_select(0, block))
-        found = _product(self.kind, *signals, self._tables(x))
+        found = _product(self.kind, *signals, self._tables(x), self.degrees, self._plan)
         row, block = parts[4:]
         out = found * self.weights[2].index_select(0, block)
         out = (
@@ -151,24 +152,45 @@ class VectorSignalProduct(nn.Module):
         return torch.cat([out[..., :1, :] + self.plain * x[..., :1, :] * y[..., :1, :], out[..., 1:, :]], -2)
 
 
-def _product(kind: str, x: Tensor, y: Tensor, constants: list[Tensor]) -> Tensor:
-    """Features of equal batch and channels; constants: a basis and values at points for each of the three."""
+def _product(
+    kind: str, x: Tensor, y: Tensor, constants: list[Tensor], degrees: tuple[int, int, int], plan: gaunt_methods.Plan
+) -> Tensor:
+    """Features of equal batch and channels; constants: `_tables`."""
+    bases, values = _unpacked(kind, degrees, constants)
+
+    def at_points(z: Tensor, place: int) -> Float[Tensor, "points 3_or_1 n"]:
+        size, n = (3 if KINDS[kind][place] else 1), z.shape[1]
+        wide = _blockwise(bases[place], z) if size == 3 else z
+        f = gaunt_methods.to_points(plan, values, wide.reshape(len(wide) // size, size * n), place)
+        return f.reshape(len(f), size, n)
 
     def product(a: Tensor, b: Tensor) -> Tensor:
-        f, g = (
-            (values @ (basis @ z).reshape(values.shape[1], -1)).reshape(
-                len(values), len(basis) // values.shape[1], z.shape[1]
-            )
-            for z, basis, values in ((a, *constants[:2]), (b, *constants[2:4]))
-        )  # [points, 3 or 1, columns]
+        f, g = at_points(a, 0), at_points(b, 1)
         if kind == "cross":
             h = torch.linalg.cross(f, g, dim=1)
         else:
             h = (f * g).sum(1, keepdim=True) if kind == "dot" else f * g
-        basis, values = constants[4:]
-        return basis @ (values @ h.flatten(1)).reshape(basis.shape[1], -1)
+        found = gaunt_methods.from_points(plan, values, h.flatten(1))
+        return _blockwise(bases[2], found.reshape(3 * len(found), a.shape[1])) if KINDS[kind][2] else found
 
-    return multiplied_by_chunks(product, x, y, 3 * constants[1].shape[0])
+    return multiplied_by_chunks(product, x, y, 3 * plan.grid.size[0] * plan.grid.size[1])
+
+
+def _blockwise(blocks: list[Tensor], x: Tensor) -> Tensor:
+    """A block-diagonal matrix times columns."""
+    return torch.cat([block @ part for block, part in zip(blocks, x.split([b.shape[1] for b in blocks]))])
+
+
+def _unpacked(
+    kind: str, degrees: tuple[int, int, int], constants: list[Tensor]
+) -> tuple[list[list[Tensor]], list[Tensor]]:
+    """The blocks for each of the three, and the tables of the plan."""
+    bases, start = [], 0
+    for l, vector in zip(degrees, KINDS[kind]):
+        stop = start + (l + 2 if vector else 0)
+        bases.append(constants[start:stop])
+        start = stop
+    return bases, constants[start:]
 
 
 def _vector_degree(name: str, x: Tensor) -> int:
@@ -188,19 +210,28 @@ def _rows(blocks: tuple[tuple[int, int], ...]) -> tuple[np.ndarray, np.ndarray]:
     return rows, np.repeat(np.arange(len(blocks)), [2 * j + 1 for j, _ in blocks])
 
 
+@lru_cache(maxsize=64)
+def _plan(kind: str, l1: int, l2: int, l3: int) -> gaunt_methods.Plan:
+    """How to multiply the functions x, y, z of both factors: degrees of vectors go one higher."""
+    most = [l + 1 if vector else l for l, vector in zip((l1, l2, l3), KINDS[kind])]
+    grid = S2Grid.gauss_legendre(sum(most) // 2 + 1, sum(most) + 1)
+    plans = [gaunt_methods.Plan(method, tuple(most), grid) for method in ("grid", "rings")]
+    return min(plans, key=lambda plan: plan.seconds)
+
+
 @lru_cache(maxsize=32)
 def _tables(kind: str, l1: int, l2: int, l3: int) -> tuple[np.ndarray, ...]:
-    """For each factor its coefficients in harmonics for x, y, z, and values of harmonics; for the product, back."""
-    vectors = KINDS[kind]
-    most = [l + 1 if vector else l for l, vector in zip((l1, l2, l3), vectors)]
-    grid = S2Grid.gauss_legendre(sum(most) // 2 + 1, sum(most) + 1)
+    """The blocks of the basis of each vector-valued one of the three (transposed for the product), and of the plan."""
     found = []
-    for l, lmax, vector in zip((l1, l2, l3), most, vectors):
-        matrix = vector_harmonics_basis(l).matrix if vector else np.eye((l + 1) ** 2)
-        basis = matrix.reshape(-1, matrix.shape[-1])
-        found += [basis, spherical_harmonics(grid.points, lmax, normalization="integral").numpy()]
-    found[4], found[5] = found[4].T.copy(), (found[5] * grid.weights.numpy()[:, None]).T.copy()
-    return tuple(_frozen(np.ascontiguousarray(z)) for z in found)
+    for place, (jmax, vector) in enumerate(zip((l1, l2, l3), KINDS[kind])):
+        start = 0
+        for l in range(jmax + 2 if vector else 0):
+            blocks, matrix = vector_harmonics_basis(jmax)
+            stop = start + sum(2 * j + 1 for j, degree in blocks if degree == l)
+            block = matrix[l * l : (l + 1) ** 2, :, start:stop].reshape(6 * l + 3, -1)
+            found.append(_frozen(np.ascontiguousarray(block.T if place == 2 else block)))
+            start = stop
+    return *found, *gaunt_methods.tables(_plan(kind, l1, l2, l3))
 
 
 @lru_cache(maxsize=32)
@@ -209,7 +240,9 @@ def _unit(kind: str, l1: int, l2: int, l3: int) -> np.ndarray:
     blocks = [_blocks(l, vector) for l, vector in zip((l1, l2, l3), KINDS[kind])]
     constants = [torch.tensor(table) for table in _tables(kind, l1, l2, l3)]
     t = path_coefficients(
-        lambda x, y: _product(kind, x[..., None], y[..., None], constants)[..., 0],
+        lambda x, y: _product(kind, x[..., None], y[..., None], constants, (l1, l2, l3), _plan(kind, l1, l2, l3))[
+            ..., 0
+        ],
         *(Irreps([(1, Irrep(j)) for j, _ in found]) for found in blocks),
     )
     moments = np.zeros(l3 + 1)
