@@ -7,8 +7,9 @@ from torch import Tensor, nn
 
 from .law import Function
 
-WHOLE = 2**22  # values on the grid (16 MB in float32) up to which everything at once is faster
+WHOLE = 2**22  # values on the grid (16 MB in float32) up to which everything at once is faster on a CPU
 CHUNK = 2**17  # values in one chunk: with their function and its slope they fit the cache of a core
+ON_DEVICE = 2**27  # elsewhere, values at once: only memory counts
 
 
 def repeats(fn: Function) -> bool:
@@ -29,9 +30,10 @@ def on_grid(fn: Function, to: Tensor, back: Tensor, x: Tensor, *, chunked: bool)
     2.13 compiles a custom function inside torch.func.grad to wrong second derivatives.
     """
     size = len(to) * x.shape[-1]
-    if not chunked or torch.compiler.is_compiling() or x.ndim < 3 or size * x.shape[:-2].numel() <= WHOLE:
+    whole, chunk = (WHOLE, CHUNK) if x.device.type == "cpu" else (ON_DEVICE, ON_DEVICE)
+    if not chunked or torch.compiler.is_compiling() or x.ndim < 3 or size * x.shape[:-2].numel() <= whole:
         return back @ fn(to @ x)
-    return _OnGrid.apply(x.flatten(0, -3), to, back, fn, max(1, CHUNK // size)).unflatten(0, x.shape[:-2])
+    return _OnGrid.apply(x.flatten(0, -3), to, back, fn, max(1, chunk // size)).unflatten(0, x.shape[:-2])
 
 
 def _slope(fn: Function, to: Tensor, back: Tensor, x: Tensor, g: Tensor) -> Tensor:
