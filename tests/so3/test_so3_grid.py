@@ -99,7 +99,7 @@ def test_near_identity():
     assert angles.max() < 0.3 * math.sqrt(2)
     assert grid.rotations[:, 1, 1].acos().max() < 0.3  # the tilt of y
     assert grid.exactness == 0
-    wide = SO3Grid.near_identity(math.pi, n_alpha=64, n_beta=128, n_gamma=32)  # the whole group, by midpoints
+    wide = SO3Grid.near_identity(math.pi, n_alpha=8, n_beta=96, n_gamma=8)  # the whole group, by midpoints
     values = wide.to_grid(torch.eye(35, dtype=torch.float64))
     assert (wide.weights @ values)[1:].abs().max() < 1e-3
 
