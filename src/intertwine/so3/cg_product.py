@@ -70,8 +70,8 @@ class ClebschGordan(nn.Module):
             found.append((table.shape[1], table.shape[0], meeting))
         return found
 
-    def cost(self) -> tuple[float, float]:
-        """Operations, and bytes of float32 between them, for one sample: products, constant matrix, mixing."""
+    def cost(self) -> tuple[float, float, int]:
+        """Operations and bytes of float32 between them, for one sample; calls of the library."""
         flops = moved = 0.0
         for pairs, rows, channels in self.widths():
             flops += (2 * rows + 1) * pairs * channels
@@ -79,7 +79,7 @@ class ClebschGordan(nn.Module):
         if self.weighted and self.mode in ("uvw", "uuw", "u<vw"):
             for path, shape in zip(self.paths, self.path_shapes):
                 flops += 2 * math.prod(shape) * self.sides[2].blocks[path.i3][0].dim
-        return flops, moved
+        return flops, moved, 12 * len(self.groups)
 
     def forward(self, x1: Tensor, x2: Tensor, weight: Tensor | None) -> Float[Tensor, "*batch dim_out"]:
         """The product of flat features; weight [.., numbers] or [numbers]."""

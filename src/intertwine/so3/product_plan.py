@@ -13,9 +13,11 @@ METHODS = ("auto", "cg", "so2", "gaunt_grid", "gaunt_fourier", "matrix", "vector
 SPHERE = ("cg", "gaunt_grid", "gaunt_fourier")  # one map, three ways: the product of functions on the sphere
 OTHER_MAPS = ("matrix", "vector")  # other maps, so they run by name only
 # One core of x86-64 with AVX-512, float32 (`intertwine bench so3/choice` prints predicted and measured winner):
-# operations a second that each way reaches, bytes a second of what it writes and reads between them
-_RATES = {"cg": 45e9, "so2": 25e9}
+# operations a second that each way reaches, bytes a second of what it writes and reads between them, and what a call of
+# the library costs a sample, where a batch has a thousand
+_RATES = {"cg": 45e9, "so2": 60e9}
 _BANDWIDTH = {"cg": 10e9, "so2": 6e9}
+_CALL = 1e-8
 
 
 @dataclass(frozen=True)
@@ -102,5 +104,5 @@ def sphere_ways(sides: tuple[Irreps, Irreps, Irreps], method: str) -> tuple[Way,
     return *found, *(Way(name) if name == method else Way(name, why_not=other) for name in OTHER_MAPS)
 
 
-def _way(method: str, flops: float, moved: float) -> Way:
-    return Way(method, flops, moved, flops / _RATES[method] + moved / _BANDWIDTH[method])
+def _way(method: str, flops: float, moved: float, calls: int) -> Way:
+    return Way(method, flops, moved, flops / _RATES[method] + moved / _BANDWIDTH[method] + calls * _CALL)

@@ -46,8 +46,8 @@ class SO2Product(nn.Module):
             tables.append(table.reshape(-1, len(paths)))
         self._tables = Constants(tables, any_dtype=True)
 
-    def cost(self) -> tuple[float, float]:
-        """Operations, and bytes of float32 between them, for one sample: frame, in, every order, out."""
+    def cost(self) -> tuple[float, float, int]:
+        """Operations and bytes of float32 between them, for one sample; calls of the library."""
         plan, flops, moved = self.plan, 0.0, 0.0
         for lmax, channels in ((plan.lmax_in, plan.channels_in), (plan.lmax_out, plan.channels_out)):
             entries = sum((2 * l + 1) * (2 * min(l, plan.mmax) + 1) for l in range(lmax + 1))
@@ -59,7 +59,7 @@ class SO2Product(nn.Module):
         for m in range(plan.mmax + 1):
             rows, columns = plan.widths(m)
             flops += 2 * rows * columns * (1 if m == 0 else 4)
-        return flops, moved + 24 * frame
+        return flops, moved + 24 * frame, 50 * (top + 1)
 
     def forward(self, x1: Tensor, x2: Tensor, weight: Tensor) -> Float[Tensor, "*batch dim_out"]:
         """The product of flat features; weight [numbers]."""
