@@ -95,6 +95,17 @@ def test_samples_are_drawn_anew_or_given():
     assert (here.log_weight == 0).all()
 
 
+def test_rotations_are_the_same_or_drawn():
+    """With the same angles in every draw SO(2) leaves no noise; with Haar rotations each quarter turn is as likely."""
+    model, x = small(SO(2)).double(), torch.randn(2, 1, 10, 10, dtype=torch.float64, generator=seeded())
+    assert torch.equal(model(x, generator=seeded(1)), model(x, generator=seeded(2)))
+    model = small(SO(2), rotations="haar").double()
+    assert (model(x, generator=seeded(1)) - model(x, generator=seeded(2))).abs().max() > 1e-6
+    samples, turn = model.draw(generator=seeded()), torch.tensor([[0, 1], [-1, 0]], dtype=torch.float64)
+    moved = tuple(Samples(turn @ s.g, s.g_inv @ turn.mT, s.log_weight) for s in samples)
+    assert (model(x, samples) - model(torch.rot90(x, 1, (-2, -1)), moved)).abs().max() < 1e-10
+
+
 def test_haar_weights_are_normalised():
     weights = small(measure="haar", samples=50).draw(generator=seeded())[0].log_weight.exp()
     assert weights.mean().item() == pytest.approx(1) and weights.std() > 0.1
@@ -147,7 +158,8 @@ def test_what_does_not_fit():
         (lambda: small(sigma=0.0), "sigma 0.0"),
         (lambda: small(kernel_size=4), "kernel_size 4 is even"),
         (lambda: small(in_channels=0), r"channels \(0, 3\)"),
-        (lambda: small(measure="lebesgue"), "'proposal' or 'haar', got 'lebesgue'"),
+        (lambda: small(measure="lebesgue"), "measure must be 'proposal' or 'haar' .* got 'lebesgue'"),
+        (lambda: small(rotations="none"), "rotations 'equispaced' or 'haar', got 'proposal' and 'none'"),
         (lambda: model(x[..., :7]), r"at least 8 pixels a side, got \(1, 1, 8, 7\)"),
         (lambda: model(x[0]), r"needs images \[batch, channels"),
         (lambda: model(x.expand(1, 2, 8, 8)), r"LieLift: needs \[batch, 1, h, w\]"),

@@ -20,10 +20,12 @@ class LieResNet(nn.Module):
     """Lift to R² × G, residual blocks of two group convolutions, one more, the maximum over x and g, a classifier.
 
     `group`: GLPlus(2), SL(2), SO(2), or Affine(2), SE(2); the layers have the translations anyway, so a group with
-    them differs in what the model declares. `samples` elements of deviation `sigma`, with equispaced rotations, are
-    drawn anew in every forward, also in evaluation. So the output is noisy, and invariant as far as the samples reach;
-    exactly where they are a group that keeps the pixels (SO(2) with four samples: quarter turns). Give `samples` or
-    `generator` to `forward` to repeat an output; with `samples` it compiles whole.
+    them differs in what the model declares. `samples` elements of deviation `sigma` are drawn anew in every forward,
+    also in evaluation. So the output is noisy, and invariant as far as the samples reach; exactly where they are a
+    group that keeps the pixels (SO(2) with four samples: quarter turns). Give `samples` or `generator` to `forward` to
+    repeat an output; with `samples` it compiles whole.
+    `rotations`: "equispaced", as published, has the same angles in every draw: turns between them are not covered.
+    "haar" covers all, on average over draws, and is noisier.
     `measure`: "proposal" integrates against the distribution of the samples, as published: bounded weights, and moving
     a sample changes its weight. "haar" uses self-normalised Haar weights: the invariant integral, and noisier.
     Features keep their list of samples through the blocks, because a residual adds what lives in one place; the last
@@ -45,6 +47,7 @@ class LieResNet(nn.Module):
         kernel_size: int = 5,
         samples: int = 10,
         sigma: float = math.sqrt(0.1),
+        rotations: Literal["equispaced", "haar"] = "equispaced",
         measure: Literal["proposal", "haar"] = "proposal",
         head: int = 256,
         dropout: float = 0.3,
@@ -58,11 +61,14 @@ class LieResNet(nn.Module):
             raise ValueError(
                 f"LieResNet: kernel_size {kernel_size} is even; a residual needs an odd one, which keeps sizes"
             )
-        if measure not in ("proposal", "haar"):
-            raise ValueError(f"LieResNet: measure must be 'proposal' or 'haar', got {measure!r}")
+        if measure not in ("proposal", "haar") or rotations not in ("equispaced", "haar"):
+            raise ValueError(
+                "LieResNet: measure must be 'proposal' or 'haar' and rotations 'equispaced' or 'haar', "
+                f"got {measure!r} and {rotations!r}"
+            )
         self.rep_in, self.rep_out = Images(group), Invariant(group)
         self.group, self.samples, self.sigma, self.measure = linear_group(group), samples, sigma, measure
-        self.kernel_size = kernel_size
+        self.kernel_size, self.rotations = kernel_size, rotations
         options = {"kernel_size": kernel_size, "group": self.group, "generator": generator}
         self.lift = LieLift(in_channels, width, **options)
         self.blocks = nn.ModuleList(_Block(width, options) for _ in range(blocks))
@@ -80,7 +86,7 @@ class LieResNet(nn.Module):
         self, *, generator: torch.Generator | None = None, device: torch.device | str = "cpu"
     ) -> tuple[Samples, Samples]:
         """Elements for the lift and the blocks, and for the last convolution; float64."""
-        options = {"rotations": "equispaced", "self_normalised": True, "generator": generator, "device": device}
+        options = {"rotations": self.rotations, "self_normalised": True, "generator": generator, "device": device}
         drawn = tuple(sample_invariant(self.group, self.samples, self.sigma, **options) for _ in range(2))
         if self.measure == "haar":
             return drawn
