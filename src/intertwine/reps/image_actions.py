@@ -1,10 +1,12 @@
 """Actions on images: a warp moves what an image shows and leaves the grid of pixels where it is."""
 
+import math
+
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from ..groups import Group
+from ..groups import Cyclic, Dihedral, Group
 from ..groups.group import Element
 from ..groups.matrix import E
 from .action import Action, check_batch
@@ -14,13 +16,15 @@ class Images(Action):
     """Images of the plane, Float[Tensor, "*batch channels height width"]: (g·f)(x) = f(g⁻¹x), zero outside the image.
 
     Positions are (x, y), x to the right and y down, from the centre, in units of half the height. `group` moves points
-    of the plane: SO(2), O(2), SL(2), GLPlus(2), or SE(2), E(2), Affine(2) with translations in the same unit. `mode`
-    interpolates between pixels, "bilinear" or "bicubic"; (gh)·f = g·(h·f) holds as far as that goes, and exactly for
-    quarter turns of square images. Raises ValueError for a group of another space or another mode.
+    of the plane: SO(2), O(2), SL(2), GLPlus(2), or SE(2), E(2), Affine(2) with translations in the same unit; Cyclic(n)
+    turns by 2π/n, Dihedral(n) also mirrors y. `mode` interpolates between pixels, "bilinear" or "bicubic";
+    (gh)·f = g·(h·f) holds as far as that goes, and exactly for quarter turns of square images.
+    Raises ValueError for a group of another space or another mode.
     """
 
     def __init__(self, group: Group, mode: str = "bilinear"):
-        if getattr(group, "n", None) != 2 or getattr(group, "element_ndim", None) != 2:
+        polygon = isinstance(group, (Cyclic, Dihedral))
+        if not polygon and (getattr(group, "n", None) != 2 or getattr(group, "element_ndim", None) != 2):
             raise ValueError(f"Images: {group} does not move the plane; give SO(2), SL(2), Affine(2) or similar")
         if mode not in ("bilinear", "bicubic"):
             raise ValueError(f"Images({group}): mode must be 'bilinear' or 'bicubic', got {mode!r}")
@@ -40,7 +44,8 @@ class Images(Action):
         if isinstance(self.group, E):
             A, t = self.group.linear_part(inverse), self.group.translation_part(inverse)
         else:
-            A, t = inverse, torch.zeros_like(inverse[..., 0])
+            A = _turns(self.group, inverse) if isinstance(self.group, (Cyclic, Dihedral)) else inverse
+            t = torch.zeros_like(A[..., 0])
         # torch measures x in half widths, the action in half heights.
         channels, height, width = x.shape[-3:]
         unit = torch.tensor([width / height, 1.0], dtype=A.dtype, device=A.device)
@@ -52,3 +57,13 @@ class Images(Action):
 
     def __repr__(self) -> str:
         return f"Images({self.group})" if self.mode == "bilinear" else f"Images({self.group}, mode={self.mode!r})"
+
+
+def _turns(group: Cyclic | Dihedral, g: Tensor) -> Float[Tensor, "*batch 2 2"]:
+    """The symmetries of an n-gon as matrices on the plane, float64: r turns by 2π/n, f mirrors y."""
+    flip, step = (torch.zeros_like(g), g) if isinstance(group, Cyclic) else g.unbind(-1)
+    angles = [2 * math.pi * k / group.n for k in range(group.n)]
+    rows = [[[math.cos(a), -math.sin(a)], [math.sin(a), math.cos(a)]] for a in angles]
+    turns = torch.tensor(rows, dtype=torch.float64)
+    mirrors = turns * torch.tensor([1.0, -1.0], dtype=torch.float64)
+    return torch.stack([turns, mirrors]).to(g.device)[flip, step]

@@ -1,0 +1,17 @@
+"""Make any model symmetric: average it over a group, or over a few elements computed from the input."""
+
+from .average import Elements as Elements
+from .average import ElementSource as ElementSource
+from .average import SymmetrizeCost as SymmetrizeCost
+from .average import Symmetrizer as Symmetrizer
+from .frame_average import FrameAverage as FrameAverage
+from .frame_average import symmetrize as symmetrize
+from .group_average import GroupAverage as GroupAverage
+from .group_average import Sampled as Sampled
+from .group_average import Subset as Subset
+from .group_average import WholeGroup as WholeGroup
+from .pca_frame import PCAFrame as PCAFrame
+from .pca_frame import PlanarFrame as PlanarFrame
+from .point_frame import PointFrame as PointFrame
+from .sort_frame import SortFrame as SortFrame
+from .stochastic_frame import StochasticFrame as StochasticFrame
