@@ -195,7 +195,7 @@ def test_e3nn_s_numbers_on_so3(generator):
 LAYERS = {
     "sphere": lambda: nn.S2Activation(Irreps.spherical(2, 3), F.silu, "exact:1e-2"),
     "separable": lambda: nn.SeparableS2Activation(Irreps.spherical(2, 3), F.silu, "exact:1e-2"),
-    "so3": lambda: nn.SO3Activation(wigner_irreps(1, 3), F.silu, "exact:1e-2"),
+    "so3": lambda: nn.SO3Activation(wigner_irreps(1, 3), torch.nn.SiLU(), "exact:1e-2"),  # a module is searched anew
 }
 
 
@@ -258,6 +258,15 @@ def test_exports(kind, generator):
     program = torch.export.export(layer, (x,), dynamic_shapes=({0: torch.export.Dim("batch")},))
     more = layer.rep_in.randn(5, generator=generator)
     assert_close(program.module()(more), layer(more))
+
+
+@pytest.mark.parametrize("kind", LAYERS)
+def test_another_default_device_changes_nothing(kind):
+    expected = LAYERS[kind]()
+    with torch.device("meta"):
+        layer = LAYERS[kind]()
+        assert layer.equivariance_error() == expected.equivariance_error()
+    assert layer.grid == expected.grid and layer.constant == expected.constant
 
 
 def test_nothing_random_is_drawn_from_the_global_generator():

@@ -104,6 +104,15 @@ def test_gradients_and_single_precision(lmax, generator):
     assert rough.dtype == torch.float32 and (rough.double() - x).abs().max() < 1e-5 * x.abs().max()
 
 
+def test_another_default_device_changes_nothing(generator):
+    grids = S2Grid.gauss_legendre(11, 23), S2Grid.gauss_legendre(12, 25), so3.SO3Grid.product(4)  # in no cache yet
+    xs = coefficients(generator, 3), coefficients(generator, 10), torch.ones(10, 1, dtype=torch.float64)
+    with torch.device("meta"):
+        values = [grid.to_grid(x) for grid, x in zip(grids, xs)]
+    for grid, x, value in zip(grids, xs, values):
+        assert_close(value, grid.to_grid(x), **EXACT)
+
+
 def test_bad_input():
     with pytest.raises(ValueError, match=r"\[\.\., \(lmax\+1\)², channels\], got \(8, 1\)"):
         S2Grid.exact(2).to_grid(torch.ones(8, 1))

@@ -22,8 +22,9 @@ def second_moment_constant(fn: Function) -> float:
     """
     nodes, weights = np.polynomial.legendre.leggauss(16)
     left = np.arange(-12, 12, 0.25)
-    z = torch.tensor((left[:, None] + (nodes + 1) / 8).ravel())
-    density = torch.tensor(np.tile(weights / 8, len(left))) * torch.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
+    z = torch.tensor((left[:, None] + (nodes + 1) / 8).ravel(), device="cpu")  # whatever the default is
+    panels = torch.tensor(np.tile(weights / 8, len(left)), device="cpu")
+    density = panels * torch.exp(-0.5 * z * z) / math.sqrt(2 * math.pi)
     with torch.no_grad():
         moment = (density * fn(z).double().square()).sum().item()
     if not moment > 0 or not math.isfinite(moment):

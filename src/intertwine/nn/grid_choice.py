@@ -13,8 +13,8 @@ from .signals import Signal
 
 
 def exact(fn: Function) -> Function:
-    """The function as it acts on float64 numbers; a module is copied."""
-    return copy.deepcopy(fn).double() if isinstance(fn, nn.Module) else fn
+    """The function as it acts on float64 numbers of the CPU; a module is copied."""
+    return copy.deepcopy(fn).to("cpu", torch.float64) if isinstance(fn, nn.Module) else fn
 
 
 @torch.no_grad()
@@ -23,14 +23,14 @@ def grid_error(signal: Signal, fn: Function, grid: S2Grid | SO3Grid, channels: i
 
     In float64, for random features of unit variance, each turned by its own rotation; the same ones at every call.
     """
-    fn = exact(fn)
-    to, back = (torch.tensor(matrix) for matrix in signal.matrices(grid))
-    generator = torch.Generator().manual_seed(0)
-    x = torch.randn(signal.samples, to.shape[1], channels, generator=generator, dtype=torch.float64)
-    turn = signal.turn(generator)
-    expected = turn(back @ fn(to @ x))
-    scale = expected.abs().max().item()
-    return (back @ fn(to @ turn(x)) - expected).abs().max().item() / scale if scale > 0 else 0.0
+    fn, generator = exact(fn), torch.Generator().manual_seed(0)
+    with torch.device("cpu"):  # whatever the default is
+        to, back = (torch.tensor(matrix) for matrix in signal.matrices(grid))
+        x = torch.randn(signal.samples, to.shape[1], channels, generator=generator, dtype=torch.float64)
+        turn = signal.turn(generator)
+        expected = turn(back @ fn(to @ x))
+        error, scale = back @ fn(to @ turn(x)) - expected, expected.abs().max().item()
+    return error.abs().max().item() / scale if scale > 0 else 0.0
 
 
 def chosen(name: str, signal: Signal, fn: Function, grid: str, channels: int = 1) -> S2Grid | SO3Grid:

@@ -16,8 +16,8 @@ def repeats(fn: Function) -> bool:
     """Whether a function may be recomputed in parts: no parameters, equal values again, each from its entry alone."""
     if isinstance(fn, nn.Module) and list(fn.parameters()):
         return False
-    fn = copy.deepcopy(fn).double().train() if isinstance(fn, nn.Module) else fn
-    z = torch.linspace(-3, 3, 64, dtype=torch.float64)
+    fn = copy.deepcopy(fn).to("cpu", torch.float64).train() if isinstance(fn, nn.Module) else fn
+    z = torch.linspace(-3, 3, 64, dtype=torch.float64, device="cpu")
     with torch.no_grad(), torch.random.fork_rng(devices=[]):
         once, again, part = fn(z.clone()), fn(z.clone()), fn(z[5:38].clone())
     return torch.equal(once, again) and torch.allclose(once[5:38], part, rtol=1e-12, atol=1e-12)

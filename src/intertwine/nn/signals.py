@@ -41,8 +41,10 @@ class SphereSignal:
     def matrices(self, grid: S2Grid) -> tuple[np.ndarray, np.ndarray]:
         """To the grid, and back on degrees 0..lmax."""
         scale = sphere_scale(self.lmax)
-        basis = spherical_harmonics(grid.points, self.lmax, normalization="integral").numpy()
-        return basis * scale, (basis * grid.weights.numpy()[:, None] / scale).T
+        with torch.device("cpu"):
+            basis = spherical_harmonics(grid.points, self.lmax, normalization="integral").numpy()
+            weights = grid.weights.numpy()
+        return basis * scale, (basis * weights[:, None] / scale).T
 
     def grids(self) -> Iterator[S2Grid]:
         """Gauss-Legendre grids, smallest first, from the one that is exact for the function itself."""
@@ -124,9 +126,10 @@ class RotationSignal:
 
     def matrices(self, grid: SO3Grid) -> tuple[np.ndarray, np.ndarray]:
         """To the grid, and back on degrees 0..lmax."""
-        basis = wigner_basis(grid, self.lmax)
+        with torch.device("cpu"):
+            basis, weights = wigner_basis(grid, self.lmax), grid.weights.numpy()
         scale = basis.shape[1] ** -0.5
-        return basis * scale, (basis * grid.weights.numpy()[:, None]).T / scale
+        return basis * scale, (basis * weights[:, None]).T / scale
 
     def grids(self) -> Iterator[SO3Grid]:
         """Product grids, smallest first, from the one that is exact for the function itself."""

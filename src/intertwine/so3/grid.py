@@ -160,7 +160,8 @@ def _points(grid: S2Grid) -> tuple[np.ndarray, np.ndarray]:
 @lru_cache(maxsize=64)
 def _matrix(grid: S2Grid, lmax: int) -> np.ndarray:
     """Orthonormal harmonics at the points, [points, (lmax+1)²]."""
-    return _frozen(spherical_harmonics(torch.tensor(_points(grid)[0]), lmax, normalization="integral").numpy())
+    points = torch.tensor(_points(grid)[0], device="cpu")
+    return _frozen(spherical_harmonics(points, lmax, normalization="integral").numpy())
 
 
 @lru_cache(maxsize=64)
@@ -171,7 +172,7 @@ def _separable(grid: S2Grid, lmax: int) -> tuple[np.ndarray, np.ndarray]:
     m = np.arange(-lmax, lmax + 1)
     azimuthal = np.where(m >= 0, np.cos(np.outer(alpha, m)), np.sin(np.outer(alpha, -m)))
     meridian = _points(grid)[0].reshape(n_beta, n_alpha, 3)[:, 0]  # α = 0: there cos mα is 1
-    Y = spherical_harmonics(torch.tensor(meridian), lmax, normalization="integral").numpy()
+    Y = spherical_harmonics(torch.tensor(meridian, device="cpu"), lmax, normalization="integral").numpy()
     polar = np.zeros((2 * lmax + 1, n_beta, lmax + 1))
     for l in range(lmax + 1):
         for order in range(l + 1):

@@ -126,11 +126,12 @@ def wigner_degree(name: str, x: Tensor) -> int:
 @lru_cache(maxsize=16)
 def wigner_basis(grid: SO3Grid, lmax: int) -> np.ndarray:
     """√(2l+1) Dˡ_mn at the rotations, float64 [rotations, Σ (2l+1)²]."""
-    parts = [
-        torch.cat([(2 * l + 1) ** 0.5 * D.flatten(1) for l, D in enumerate(wigner_blocks(lmax, some))], 1)
-        for some in grid.rotations.split(_AT_ONCE)
-    ]
-    return _frozen(torch.cat(parts).numpy())
+    with torch.device("cpu"):  # whatever the default is
+        parts = [
+            torch.cat([(2 * l + 1) ** 0.5 * D.flatten(1) for l, D in enumerate(wigner_blocks(lmax, some))], 1)
+            for some in grid.rotations.split(_AT_ONCE)
+        ]
+        return _frozen(torch.cat(parts).numpy())
 
 
 @lru_cache(maxsize=16)
