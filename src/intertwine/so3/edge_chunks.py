@@ -12,7 +12,7 @@ from torch import Tensor
 
 from .paths import EdgePlan, Source
 
-CACHE_BYTES = 3 << 19  # products of one chunk on the CPU; measured
+CACHE_BYTES = 1 << 21  # products of one chunk on the CPU; measured
 CHUNK_BYTES_ELSEWHERE = 1 << 30  # and where there is no cache to fit
 LEAST_EDGES = 32  # below, a call costs more than its arithmetic
 Constants = tuple[Tensor, Tensor, Tensor]  # plan.table, plan.entries, plan.entry_weights
