@@ -309,3 +309,12 @@ def test_bad_input():
 def test_small_batches(size):
     model = FrameAverage(FlatMLP(15, 3), Points(E(3)), Vectors(E(3)))
     assert model(cloud(size, 5, 3)).shape == (size, 3)
+
+
+def test_forces_by_functional_derivatives():
+    x = cloud(2, 4, 3)
+    model = FrameAverage(FlatMLP(12, 1), Points(E(3)), Invariant())
+    functional = torch.func.grad(lambda x: model(x).sum())(x)
+    y = x.clone().requires_grad_()
+    (tape,) = torch.autograd.grad(model(y).sum(), y)
+    torch.testing.assert_close(functional, tape, atol=1e-12, rtol=0)

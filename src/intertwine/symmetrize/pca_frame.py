@@ -129,7 +129,7 @@ class PCAFrame(ElementSource):
         gap = torch.ones_like(largest)
         if self.d > 1:
             gap = eigenvalues.diff(dim=-1).amin(-1) / torch.where(largest > 0, largest, 1)
-        if torch.is_grad_enabled() and not self.detach:
+        if C.requires_grad:
             # Where a gap closes, the derivative of an eigenvector divides by zero: other numbers go in there.
             clear = there & (gap >= self.gap_tol)[:, None, None]
             V = torch.where(clear, torch.linalg.eigh(torch.where(clear, C, distinct)).eigenvectors, V)
