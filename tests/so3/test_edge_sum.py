@@ -237,7 +237,7 @@ class Largest(TorchDispatchMode):
 
 
 def test_messages_of_all_edges_never_exist_at_once():
-    case = Case("natural", nodes=20, edges=5000)
+    case = Case("natural", nodes=20, edges=10_000)
     inputs = case.edges * case.conv.weight_shape[0] * 4  # one weight gradient
     messages = case.edges * case.conv.rep_out.dim
     assert messages > 3 * inputs
