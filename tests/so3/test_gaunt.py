@@ -134,6 +134,14 @@ def test_equivariant_with_gradient(method, degrees, generator):
             assert_close(ours, turned(theirs, g), atol=1e-11, rtol=0)
 
 
+@pytest.mark.parametrize("method", ["grid", "fourier"])
+def test_high_degrees(method, generator):
+    x, y = functions(generator, (11, 2, 2), (5, 2, 2))
+    R = so3.random_rotation(generator=generator)
+    moved = gaunt_product(turned(x, -R), turned(y, -R), 11, method=method)
+    assert_close(moved, turned(gaunt_product(x, y, 11, method=method), -R), atol=1e-10, rtol=0)
+
+
 @pytest.mark.parametrize("method", ["grid", "fourier", "cg"])
 def test_single_precision(method, generator):
     x, y = functions(generator, (6, 5, 4), (6, 5, 4))
