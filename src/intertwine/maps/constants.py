@@ -4,7 +4,7 @@ A buffer that was made in float32 stays wrong in the eighth digit after `module.
 their float64 source whenever the module changes dtype or device.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
@@ -18,6 +18,15 @@ def tensors(arrays: Sequence[np.ndarray], dtype: torch.dtype, device: torch.devi
         tensor = torch.from_numpy(np.array(array))  # a copy: the source is read-only
         made.append(tensor.to(device, dtype if tensor.is_floating_point() else tensor.dtype))
     return made
+
+
+def known_to_compilers(fn: Callable) -> Callable:
+    """`torch.compiler.assume_constant_result`: a compiler calls fn once and keeps the numbers.
+
+    Torch's own decorator only sets this mark, but loads the compiler for it, which takes seconds at import.
+    """
+    fn._dynamo_marked_constant = True
+    return fn
 
 
 class Constants(nn.Module):

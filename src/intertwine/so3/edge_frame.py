@@ -14,6 +14,7 @@ from jaxtyping import Float
 from scipy.linalg import block_diag
 from torch import Tensor
 
+from ..maps.constants import known_to_compilers
 from .harmonics import unit
 from .wigner import _climb, _frozen, check_degree, generators
 
@@ -131,7 +132,7 @@ def column_orders(mmax: int) -> list[int]:
     return [0, *(sign * m for m in range(1, mmax + 1) for sign in (1, -1))]
 
 
-@torch.compiler.assume_constant_result
+@known_to_compilers
 def _numbers(lmax: int, mmax: int) -> tuple:
     """`_table` as numbers, which a compiler takes as a constant."""
     return tuple(map(tuple, _table(lmax, mmax).tolist()))
@@ -285,7 +286,7 @@ class _OutOf(torch.autograd.Function):
         return turn, None, *([None] * len(blocks)), *back
 
 
-@torch.compiler.assume_constant_result
+@known_to_compilers
 def _generator_numbers(l: int) -> tuple:
     return tuple(tuple(map(tuple, G)) for G in generators(l).tolist())
 

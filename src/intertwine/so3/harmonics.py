@@ -13,6 +13,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..maps.constants import known_to_compilers
 from .wigner import _frozen, check_degree, clebsch_gordan
 
 NORMALIZATIONS = ("component", "norm", "integral")
@@ -130,7 +131,7 @@ class _Solid(torch.autograd.Function):
         return torch.cat(parts, 1)
 
 
-@torch.compiler.assume_constant_result
+@known_to_compilers
 def _climb_rows(l: int, normalization: str) -> tuple[tuple[float, ...], ...]:
     """`_climb` as numbers, which a compiler takes as a constant."""
     return tuple(map(tuple, _climb(l, normalization).tolist()))

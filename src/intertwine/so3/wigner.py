@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from ..maps.constants import known_to_compilers
 from ..reps import Rep
 from .rotations import angles_to_matrix
 
@@ -94,7 +95,7 @@ def clebsch_gordan(l1: int, l2: int, l3: int) -> np.ndarray:
     return _frozen(C / sqrt(2 * l3 + 1))  # its Frobenius norm: one column for each order of l3
 
 
-@torch.compiler.assume_constant_result
+@known_to_compilers
 def _climb(l: int) -> tuple[tuple[float, ...], ...]:
     """Isometry [2l+1, (2l-1)·3] from degree (l-1) ⊗ 1 onto degree l, as numbers: a compiler takes it as a constant."""
     C = clebsch_gordan(l - 1, 1, l).reshape(-1, 2 * l + 1) * sqrt(2 * l + 1)
