@@ -5,7 +5,20 @@ from types import ModuleType
 
 __version__ = "0.1.0"
 
-_PARTS = ("groups", "reps", "maps", "so3", "nn", "audit", "data", "models", "train", "interop")
+_PARTS = (
+    "groups",
+    "reps",
+    "maps",
+    "so3",
+    "nn",
+    "symmetrize",
+    "audit",
+    "discover",
+    "data",
+    "models",
+    "train",
+    "interop",
+)
 
 
 def __getattr__(name: str) -> ModuleType:
