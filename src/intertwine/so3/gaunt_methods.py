@@ -17,7 +17,7 @@ from .wigner import _frozen, clebsch_gordan
 
 # One core of x86-64 with AVX-512, float32 (`benchmarks/so3/elementwise.py` prints predicted and measured winner):
 # operations a second that each method reaches, and bytes a second of what its products write and read
-_RATES = {"grid": 65e9, "rings": 22e9, "fourier": 4e9, "cg": 50e9}
+_RATES = {"grid": 65e9, "rings": 30e9, "fourier": 4e9, "cg": 50e9}
 _BANDWIDTH = 12e9
 
 
