@@ -150,7 +150,7 @@ def ours(numbers: Numbers) -> str:
 CLAIM = Claim(
     name="tensor_products",
     system="Expressivity of tensor products",
-    symbol="intertwine.so3.expressivity",
+    symbol="intertwine.so3",
     arxiv="2506.13523",
     statement="the cheaper a product, the fewer bilinear maps it reaches; products on the sphere by a grid "
     "are faster than by Fourier series at every L and than Clebsch-Gordan from L = 4; without odd products a network "
