@@ -6,6 +6,9 @@ from .average import SymmetrizeCost as SymmetrizeCost
 from .average import Symmetrizer as Symmetrizer
 from .frame_average import FrameAverage as FrameAverage
 from .frame_average import symmetrize as symmetrize
+from .frame_block import FrameBlock as FrameBlock
+from .frame_block import local_frames as local_frames
+from .frame_metrics import symmetry_metrics as symmetry_metrics
 from .group_average import GroupAverage as GroupAverage
 from .group_average import Sampled as Sampled
 from .group_average import Subset as Subset

@@ -24,7 +24,7 @@ class FrameAverage(Symmetrizer):
     element of it per sample in training and all of it in eval mode; or any `ElementSource`, such as
     `PCAFrame(E(3), on_degenerate="error")`. Keeps what the model can express: an equivariant model is unchanged.
     The other arguments are those of `Symmetrizer`. Raises ValueError for a group without frames.
-    Source: arXiv:2110.03336, eq. 4; stochastic frames arXiv:2305.05577.
+    Source: arXiv:2110.03336; stochastic frames arXiv:2305.05577.
     """
 
     def __init__(

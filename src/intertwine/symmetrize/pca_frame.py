@@ -31,7 +31,7 @@ class PCAFrame(ElementSource):
     require a gradient raise ValueError unless allow_nonconservative.
     weights: a function of the data to one weight per point [batch, n], such as masses; 0 for padding.
     tol, max_size: see `PointFrame`. Under torch.compile use "warn" (there is no warning then, only `info`): the other
-    policies choose at run time. Source: arXiv:2110.03336, 3.1.
+    policies choose at run time. Source: arXiv:2110.03336.
     """
 
     work = "O(n·d² + d³): a covariance and its eigenvectors"
@@ -201,7 +201,7 @@ class PlanarFrame(PCAFrame):
     For slabs and molecules on a surface. `group` is that of the Actions; of it only turns about the axis (and, under
     O(d) and E(d), mirrors that contain it) and shifts within the plane are used: 4 elements for E(3), 2 for SE(3).
     axis: the coordinate that stays as it is, the last by default. The options are those of `PCAFrame`.
-    Source: arXiv:2305.05577, 3.2.
+    Source: arXiv:2305.05577.
     """
 
     def __init__(self, group: Group, *, axis: int = -1, **options: Any):

@@ -28,7 +28,7 @@ class SortFrame(ElementSource):
     within tol·(largest) of a neighbour count as tied. P4: 4 orderings, C6: 720, a star of five nodes: 24.
     More than max_size orderings: on_large="sample" draws max_size of them, in expectation, flagged in
     `info["sampled"]` with one warning; "error" raises ValueError and makes the guarantee exact.
-    Source: arXiv:2110.03336, 3.2.
+    Source: arXiv:2110.03336.
     """
 
     work = "O(n³): eigenvectors of the Laplacian; O(n log n) without one"

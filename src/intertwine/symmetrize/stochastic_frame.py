@@ -21,7 +21,7 @@ class StochasticFrame(ElementSource):
     `eval_k` counts: "all" uses the whole frame, exactly. Without `generator=` in the call it draws from torch's default
     generator, as dropout does. pick="det" takes, in place of a draw, the element that makes the third moment (else the
     fifth) of the points positive along each axis, exact too; signs that both leave open are averaged over.
-    Raises ValueError for k below 1, and for pick="det" without a `PCAFrame`. Source: arXiv:2305.05577, 3.1.
+    Raises ValueError for k below 1, and for pick="det" without a `PCAFrame`. Source: arXiv:2305.05577.
     """
 
     def __init__(
