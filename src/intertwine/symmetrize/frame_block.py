@@ -18,8 +18,9 @@ class FrameBlock(nn.Module):
     """Any layer on nodes made equivariant on latent vectors, in the frame of all of them.
 
     The layer maps [batch, n, features] to [batch, n, d·channels]: features are the latent vectors of a node, flattened,
-    and d·channels are read as `channels` vectors, turned back and averaged. Each block of a chain has its own frame. Under E(d) and SE(d) latents are positions: they shift too. Further arguments go to the layer, repeated for
-    each copy. Source: arXiv:2110.03336.
+    and d·channels are read as `channels` vectors, turned back and averaged. Each block of a chain has its own frame.
+    Under E(d) and SE(d) latents are positions: they shift too. Further arguments go to the layer, repeated for each
+    copy. Raises ValueError for a group without frames or no channels. Source: arXiv:2110.03336.
     """
 
     def __init__(self, layer: nn.Module, channels: int, group: Group):

@@ -28,7 +28,8 @@ def symmetry_metrics(
     `F-Rot-E` and `F-Refl-E` mean |ΔF| per atom where the output is a dict with forces; for a `StochasticFrame`
     `within_frame_std` is the standard deviation of E over the elements of the frame, root mean square over samples.
     Mirrors are tried for SO(d) and SE(d) too, which do not promise them. energy, forces: the keys in a dict of outputs;
-    an output that is a tensor is the energy. Raises ValueError for a group that does not turn points. Source: arXiv:2305.05577.
+    an output that is a tensor is the energy. Raises ValueError for a group that does not turn points.
+    Source: arXiv:2305.05577.
     """
     group = model.rep_in.group
     if not isinstance(group, (O, E)):
