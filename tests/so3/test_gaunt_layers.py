@@ -88,12 +88,17 @@ def test_weights_are_separable(method, generator):
     x, y = (torch.randn(5, k, 2, generator=generator, dtype=torch.float64) for k in (9, 4))
     plain = GauntTensorProduct(2, 1, 3, 2, method=method, weights="none").double()
     assert not list(plain.parameters()) and list(plain.state_dict()) == []
-    assert_close(layer(x, y), plain(x, y), **EXACT)
     with torch.no_grad():
+        for w in layer.weights:
+            w.fill_(1)
+        scale = layer(x, y) / plain(x, y)  # both are scaled to unit variance, each for its own weights
+        for l in range(4):
+            part = scale[:, l * l : (l + 1) ** 2]
+            assert_close(part, part[0, 0, 0].expand(part.shape), **EXACT)
         for w in layer.weights:
             w.copy_(torch.randn(w.shape, generator=generator))
     rows = [w.repeat_interleave(2 * torch.arange(len(w)) + 1, 0) for w in layer.weights]
-    assert_close(layer(x, y), rows[2] * plain(rows[0] * x, rows[1] * y), **EXACT)
+    assert_close(layer(x, y), scale[0, :, :1] * rows[2] * plain(rows[0] * x, rows[1] * y), **EXACT)
     assert_close(layer(x, y[0]), layer(x, y[:1].expand(5, -1, -1)), **EXACT)  # broadcasting
     R = so3.random_rotation(generator=generator)
     assert_close(layer(turned(x, -R), turned(y, -R)), turned(layer(x, y), -R), **EXACT)
@@ -102,8 +107,9 @@ def test_weights_are_separable(method, generator):
 def test_layers_keep_unit_variance(generator):
     layer = GauntTensorProduct(3, 2, 4, 16)
     x, y = (torch.randn(4000, k, 16, generator=generator) for k in (16, 9))
-    for block in layer.rep_out.split(layer(x, y).flatten(1)):
-        assert abs(block.square().mean().item() - 1) < 0.05
+    for made in (layer, GauntTensorProduct(3, 2, 4, 16, weights="none")):
+        for block in made.rep_out.split(made(x, y).flatten(1)):
+            assert abs(block.square().mean().item() - 1) < 0.05
     mix = GauntSelfMix(2, 16, generator=generator)
     with torch.no_grad():
         for w in mix.weights:

@@ -24,9 +24,9 @@ class GauntTensorProduct(nn.Module):
     """`gaunt_product` with a weight for each degree and channel of both inputs and the output, channel by channel.
 
     out = w₃ ∘ s ∘ ((w₁ ∘ x)(w₂ ∘ y)), features [..., (lmax+1)², channels] of parity (-1)^l; s is constant and gives
-    unit variance where the inputs have it. Weights start at one; "none" leaves them out. They reach lmax1 + lmax2 +
-    lmax_out + 1 dimensions of bilinear maps (`expressivity`), never a weight for each path: that is
-    `TensorProduct(mode="uuu")`.
+    unit variance where the inputs have it. The inputs' weights start at 1/(2l+1): with equal ones high degrees drown
+    the rest, and networks learn slower; "none" leaves weights out. They reach lmax1 + lmax2 + lmax_out + 1 dimensions
+    of bilinear maps (`expressivity`), never a weight for each path: that is `TensorProduct(mode="uuu")`.
     Raises ValueError as `gaunt_product` does, and for other weights. Source: arXiv:2401.10216.
     """
 
@@ -52,11 +52,12 @@ class GauntTensorProduct(nn.Module):
         self.plan = plan_for("GauntTensorProduct", degrees, method)
         self.irreps_in1, self.irreps_in2, self.rep_out = (Irreps.spherical(l, channels) for l in degrees)
         self.channels = channels
+        starts = [_start(lmax1), _start(lmax2), np.ones(lmax_out + 1)] if weights == "separable" else []
         self.weights = nn.ParameterList(
-            [nn.Parameter(torch.ones(l + 1, channels)) for l in degrees] if weights == "separable" else []
+            nn.Parameter(torch.tensor(w, dtype=torch.get_default_dtype())[:, None].repeat(1, channels)) for w in starts
         )
         self._constants = Constants(tables(self.plan), any_dtype=True)
-        self._scale = Constants([_scale(*degrees, False)], any_dtype=True)
+        self._scale = Constants([_scale(*degrees, falling=bool(starts))], any_dtype=True)
 
     def extra_repr(self) -> str:
         """Degrees, channels, method."""
@@ -100,7 +101,7 @@ class GauntSelfMix(nn.Module):
         )
         rows = np.repeat(np.arange(lmax + 1), 2 * np.arange(lmax + 1) + 1)
         self._constants = Constants(tables(self.plan), any_dtype=True)
-        self._own = Constants([_scale(lmax, lmax, lmax, True), rows], any_dtype=True)
+        self._own = Constants([_scale(lmax, lmax, lmax, square=True), rows], any_dtype=True)
 
     def forward(self, x: Float[Tensor, "*batch components channels"]) -> Float[Tensor, "*batch components channels"]:
         """The block. Raises ValueError for other degrees or channels."""
@@ -171,13 +172,21 @@ def _checked(name: str, x: Tensor, lmax: int, channels: int) -> Tensor:
     return x
 
 
+def _start(lmax: int) -> np.ndarray:
+    return 1 / (2 * np.arange(lmax + 1) + 1.0)
+
+
 @lru_cache(maxsize=64)
-def _scale(l1: int, l2: int, l3: int, square: bool) -> np.ndarray:
-    """1/√(E z²) for each row of the output, inputs being independent of unit variance, or equal; [components, 1]."""
+def _scale(l1: int, l2: int, l3: int, *, square: bool = False, falling: bool = False) -> np.ndarray:
+    """1/√(E z²) for each row of the output, inputs being independent of unit variance, or equal; [components, 1].
+
+    falling: inputs times `_start`.
+    """
+    first, second = (_start(l) if falling else np.ones(l + 1) for l in (l1, l2))
     found = []
     for l in range(l3 + 1):
         pairs = [(a, b) for a in range(l1 + 1) for b in range(l2 + 1)]
-        moment = sum(gaunt_factor(a, b, l) ** 2 for a, b in pairs) / (2 * l + 1)
+        moment = sum((gaunt_factor(a, b, l) * first[a] * second[b]) ** 2 for a, b in pairs) / (2 * l + 1)
         if square:  # pairs of equal entries meet twice, and at degree 0 their mean is not zero
             moment = 2 * moment + ((l1 + 1) ** 4 / (4 * math.pi) if l == 0 else 0)
         found += [1 / math.sqrt(moment)] * (2 * l + 1)
