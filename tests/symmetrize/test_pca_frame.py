@@ -207,6 +207,23 @@ def test_dicts_with_velocities(name):
         assert model(data)["label"].tolist() == [0, 1]
 
 
+def test_tensors_beside_points_on_a_line_are_not_promised():
+    class Net(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.net = FlatMLP(18, 3)
+
+        def forward(self, data):
+            return self.net(torch.cat(data, 1))
+
+    model = FrameAverage(Net(), Nested((Points(E(3)), Tensors(O(3)))), Vectors(E(3)))
+    stress = cloud(1, 3, 3)
+    assert_equivariant(model, data=(cloud(1, 3, 3, seed=1), stress), elements=2)
+    with pytest.warns(UserWarning, match="parts that frames do not see"):
+        _, info = model((placed(CLOUDS["a line"]), stress), return_info=True)
+    assert info["degenerate"].all()
+
+
 def test_padding_changes_no_bit():
     x, mask = cloud(3, 5, 3), torch.ones(3, 5, dtype=torch.float64)
     padded = torch.cat([x, torch.full((3, 4, 3), 7.0, dtype=torch.float64)], 1)

@@ -160,6 +160,8 @@ class PCAFrame(ElementSource):
                 if self.on_degenerate == "points"
                 else "their outputs are not equivariant"
             )
+            if self.on_degenerate == "points" and self.reader.has_tensors:
+                what += ", unless all points lie on a line: the data has tensors or other parts that frames do not see"
             warnings.warn(
                 f"{name}: {int(degenerate.sum())} of {len(gap)} samples have principal axes that are not defined "
                 f"(relative gap < {self.gap_tol}); {what}. This is said once; `info['degenerate']` tells each time",
