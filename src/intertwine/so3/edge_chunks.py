@@ -44,9 +44,8 @@ def _block(x: Tensor, s: Source) -> Tensor:
 
 def _taken(y: Tensor, pieces: Tensor, unit: int) -> Tensor:
     """The given units of every row of y, side by side."""
-    n, own = len(y), y.shape[1] // unit
-    rows = torch.arange(0, n * own, own, device=y.device)[:, None] + pieces.to(y.device)
-    return y.reshape(-1, unit).index_select(0, rows.flatten()).view(n, len(pieces) * unit)
+    n, units = len(y), y.shape[1] // unit
+    return y.reshape(n, units, unit).index_select(1, pieces.to(y.device)).view(n, len(pieces) * unit)
 
 
 def _weights(w: Tensor, s: Source) -> list[Tensor]:
