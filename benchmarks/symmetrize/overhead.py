@@ -44,6 +44,7 @@ def on_points(width: int) -> dict[str, nn.Module]:
         "one frame drawn": stochastic.train(),
         "SE(3), 4 frames": FrameAverage(bare, Points(SE(3)), Invariant()),
         "E(3), 8 frames": FrameAverage(bare, Points(E(3)), Invariant()),
+        "the same, chunk=1": FrameAverage(bare, Points(E(3)), Invariant(), chunk=1),
     }
 
 

@@ -48,6 +48,7 @@ class CloudReader:
                 f"a frame of {group} is computed from points or vectors, and {rep_in!r} has none; give an Action with "
                 "Points, Vectors or V in it, or another source of elements"
             )
+        self.all_count = weights is None and not self.reads  # every point with the same weight
         self.has_tensors = _moves_more(rep_in)  # data that a frame of points and vectors does not see
 
     def __call__(self, x: Any) -> Cloud:
@@ -57,8 +58,11 @@ class CloudReader:
         B = len(points)
         shift = None
         if isinstance(self.group, E):
-            total = _total(weight[..., None], self.weights is not None).clamp_min(1e-300)
-            shift = _total(weight[..., None] * points, self.weights is not None) / total
+            if self.all_count:
+                shift = points.sum(1) / max(points.shape[1], 1)
+            else:
+                total = _total(weight[..., None], self.weights is not None).clamp_min(1e-300)
+                shift = _total(weight[..., None] * points, self.weights is not None) / total
             points = points - shift[:, None]
         kinds = [torch.full((v.shape[1],), k, device=points.device) for k, v in enumerate(vectors, 1)]
         empty = points.new_zeros(B, 0, self.group.n)
@@ -90,6 +94,8 @@ class CloudReader:
 
     def covariance(self, cloud: Cloud) -> Float[Tensor, "batch d d"]:
         """Σ_p m_p x_p x_pᵀ of centred points."""
+        if self.all_count:
+            return cloud.points.mT @ cloud.points
         weighted = cloud.weight[..., None] * cloud.points
         if self.weights is None:
             return weighted.mT @ cloud.points
