@@ -55,6 +55,7 @@ def on_images(channels: int) -> dict[str, nn.Module]:
         "bare": bare,
         "Cyclic(4), 4 elements": GroupAverage(bare, Images(Cyclic(4)), Invariant()),
         "Dihedral(4), 8 elements": GroupAverage(bare, Images(Dihedral(4)), Invariant()),
+        "the same, chunk=1": GroupAverage(bare, Images(Dihedral(4)), Invariant(), chunk=1),
     }
 
 
