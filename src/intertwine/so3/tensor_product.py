@@ -205,8 +205,15 @@ def _choose(method: str, asked: str, ways: tuple) -> ProductPlan:
 
 
 def _natural_half(irreps: Irreps) -> Irreps:
-    """The first half of the blocks: of natural parity in the layout of `FusedMatrixProduct`."""
-    return Irreps([(c, irrep) for irrep, c in irreps.blocks[: len(irreps.blocks) // 2]])
+    """The first half of the blocks, in the layout of `FusedMatrixProduct`: natural parity, then the other."""
+    half, odd = divmod(len(irreps.blocks), 2)
+    natural = [irrep.natural for irrep, _ in irreps.blocks]
+    if odd or natural != [True] * half + [False] * half:
+        raise ValueError(
+            "TensorProduct: method 'matrix' over O(3) takes degrees 0..lmax of natural parity, then all of the other, "
+            f"as in '2x0e + 2x1o + 2x0o + 2x1e', got {irreps}; over SO(3), without parities, it takes each degree once"
+        )
+    return Irreps([(c, irrep) for irrep, c in irreps.blocks[:half]])
 
 
 def _degrees(name: str, sides: tuple[Irreps, ...]) -> tuple[tuple[int, int, int], int]:
