@@ -105,9 +105,7 @@ def test_other_maps_run_by_name_only(generator):
     with pytest.raises(ValueError, match=r"'vector' takes 3x0 .* got 3x0e"):
         TensorProduct(*[Irreps.spherical(2, 3)] * 3, method="vector")
     for sides in (Irreps.spherical(2, 3), Irreps("3x0e + 3x0o + 3x1e + 3x1o")):
-        with pytest.raises(
-            ValueError, match=r"of natural parity, then all .* without parities, it takes"
-        ):
+        with pytest.raises(ValueError, match=r"of natural parity, then all .* without parities, it takes"):
             TensorProduct(*[sides] * 3, method="matrix")
 
 
