@@ -9,7 +9,7 @@ import resource
 import statistics
 import time
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -53,6 +53,15 @@ def compare(
                 torch.cuda.synchronize()
             times[name].append(1e3 * (clock() - start))
     return {name: Timing(min(t), statistics.median(t)) for name, t in times.items()}
+
+
+def by_column(
+    steps: Mapping[str, Mapping[str, Callable[[], object]]], columns: Sequence[str], repeats: int
+) -> dict[str, dict[str, Timing]]:
+    """A row of a `Table`: `compare` for each column, of what every candidate does there."""
+    return {
+        column: compare({name: calls[column] for name, calls in steps.items()}, repeats=repeats) for column in columns
+    }
 
 
 def peak_memory(call: Callable[[], object]) -> float:

@@ -1,6 +1,7 @@
 """One place for what every test shares: seeds, devices, tolerances, data; nothing may depend on the day or machine."""
 
 import os
+import warnings
 from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # no test may need a screen; set before anything imports matplotlib
@@ -81,3 +82,19 @@ def _leave_the_process_as_found():
     torch.set_grad_enabled(before[1])
     torch.use_deterministic_algorithms(before[2])
     assert before == after, f"the test changed (default dtype, grad mode, deterministic): {before} became {after}"
+
+
+@pytest.fixture(scope="session")
+def o3():
+    """The module e3nn.o3, whose imports warn; skips where e3nn is absent."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return pytest.importorskip("e3nn.o3")
+
+
+@pytest.fixture
+def float64_default():
+    """torch's default dtype is float64 while the test runs: e3nn rounds its constants to it."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from benchmarks.harness import Table, arguments, compare, finish, start
+from benchmarks.harness import Table, arguments, by_column, finish, start
 from intertwine.models.points import EGNNLayer
 
 COLUMNS = ["forward", "forward + backward"]
@@ -73,10 +73,7 @@ def main() -> None:
             (h1, x1), (h2, x2) = (layer(h, x, edge_index) for layer in layers.values())
         error = {"textbook": max((h1 - h2).abs().max().item(), (x1 - x2).abs().max().item())}
         steps = {name: passes(layer, h, x, edge_index) for name, layer in layers.items()}
-        timings = {
-            column: compare({name: step[column] for name, step in steps.items()}, repeats=options.repeats)
-            for column in COLUMNS
-        }
+        timings = by_column(steps, COLUMNS, options.repeats)
         table.add(f"E = {edges}", timings, error)
     finish(options, [table])
 

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from benchmarks.harness import Table, arguments, compare, finish, peer, start
+from benchmarks.harness import Table, arguments, by_column, finish, peer, start
 from intertwine.nn import TensorFieldKernel
 from intertwine.so3 import EdgeFrame, spherical_harmonics
 
@@ -86,10 +86,7 @@ def main() -> None:
         if o3 is not None:
             layers["e3nn"] = E3NN(o3, kernel)
         steps = {name: passes(layer, x, direction, source) for name, layer in layers.items()}
-        timings = {
-            column: compare({name: step[column] for name, step in steps.items()}, repeats=options.repeats)
-            for column in COLUMNS
-        }
+        timings = by_column(steps, COLUMNS, options.repeats)
         table.add(f"L = {degree}", timings)
     finish(options, [table])
 

@@ -6,7 +6,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Table, arguments, compare, finish, peak_memory, peer, start
+from benchmarks.harness import Table, arguments, by_column, finish, peak_memory, peer, start
 from benchmarks.so3.uvu import Conv, compiled, passes
 from intertwine.so3 import EdgeFrame, SO2EdgeConv, spherical_harmonics
 
@@ -134,10 +134,7 @@ def main() -> None:
         if options.compile:
             candidates |= compiled({name: candidates[name] for name in ("intertwine", "e3nn") if name in candidates})
         steps = {name: passes(*made) for name, made in candidates.items()}
-        timings = {
-            column: compare({name: made[column] for name, made in steps.items()}, repeats=options.repeats)
-            for column in columns
-        }
+        timings = by_column(steps, columns, options.repeats)
         table.add(f"L = {lmax}", timings)
     if len(options.degrees) > 1:
         print(table.growth(options.degrees))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Table, arguments, compare, finish, peer, start
+from benchmarks.harness import Table, arguments, by_column, finish, peer, start
 from intertwine.so3 import spherical_harmonics
 
 COLUMNS = ["forward", "forward + backward", "double backward"]
@@ -75,10 +75,7 @@ def main() -> None:
         candidates |= {name: made for name in options.peers if (made := PEERS[name](lmax))}
         error = {n: (f(r) - candidates["intertwine"](r)).abs().max().item() for n, f in candidates.items()}
         steps = {name: passes(run, r, lmax) for name, run in candidates.items()}
-        timings = {
-            column: compare({name: made[column] for name, made in steps.items()}, repeats=options.repeats)
-            for column in COLUMNS
-        }
+        timings = by_column(steps, COLUMNS, options.repeats)
         table.add(f"L = {lmax}", timings, {n: e for n, e in error.items() if n != "intertwine"})
     if len(options.degrees) > 1:
         print(table.growth(options.degrees))

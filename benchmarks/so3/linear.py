@@ -5,7 +5,7 @@ import warnings
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Table, arguments, compare, finish, peer, start
+from benchmarks.harness import Table, arguments, by_column, finish, peer, start
 from benchmarks.so3.uvu import Conv, passes
 from intertwine import nn
 from intertwine.so3 import Irreps
@@ -83,10 +83,7 @@ def main() -> None:
                 y = setting.irreps.join([part.unflatten(1, (c, irrep.dim)).mT for (irrep, c), part in parts])
             error[name] = (y - own).abs().max().item()
         steps = {name: passes(*found) for name, found in made.items()}
-        timings = {
-            column: compare({name: calls[column] for name, calls in steps.items()}, repeats=options.repeats)
-            for column in COLUMNS
-        }
+        timings = by_column(steps, COLUMNS, options.repeats)
         table.add(f"L = {lmax}", timings, error)
     if len(options.degrees) > 1:
         print(table.growth(options.degrees))

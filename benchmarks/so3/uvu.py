@@ -7,7 +7,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor
 
-from benchmarks.harness import Table, arguments, compare, finish, peak_memory, peer, start
+from benchmarks.harness import Table, arguments, by_column, finish, peak_memory, peer, start
 from intertwine.so3 import EdgeConv, Irreps
 
 Conv = Callable[[Tensor, Tensor, Tensor], Tensor]
@@ -177,10 +177,7 @@ def main() -> None:
                 run, inputs = candidates["e3nn"]
                 error["e3nn"] = (setting.e3nn_to_ours(run(*inputs)) - reference).abs().max().item()
         steps = {name: passes(*made) for name, made in candidates.items()}
-        timings = {
-            column: compare({name: made[column] for name, made in steps.items()}, repeats=options.repeats)
-            for column in columns
-        }
+        timings = by_column(steps, columns, options.repeats)
         table.add(f"L = {lmax}, {len(setting.conv.paths)} paths", timings, error)
     if len(options.degrees) > 1:
         print(table.growth(options.degrees))

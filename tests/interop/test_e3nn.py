@@ -1,7 +1,6 @@
 """Irreps, features and layers of e3nn and ours: the same numbers both ways."""
 
 import sys
-import warnings
 
 import pytest
 import torch
@@ -14,21 +13,6 @@ from intertwine.so3 import Irreps, TensorProduct, elementwise, full_tensor_produ
 
 EXACT = {"atol": 1e-12, "rtol": 0.0}
 ONE, TWO = "3x0e + 2x1o + 1x1e + 2x0o + 2x1o", "2x1o + 1x2e"
-
-
-@pytest.fixture(scope="module")
-def o3():
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return pytest.importorskip("e3nn.o3")
-
-
-@pytest.fixture
-def float64_default():
-    """e3nn rounds its constants to the default dtype."""
-    torch.set_default_dtype(torch.float64)
-    yield
-    torch.set_default_dtype(torch.float32)
 
 
 def draw(irreps, generator, n=4):

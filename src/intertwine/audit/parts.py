@@ -25,6 +25,7 @@ SVG_CSS = (
 
 
 def frame(y: Scale, x: Scale, ticks: list[float], name, x_label: str, y_label: str) -> str:
+    """Grid lines, ticks, their names and both labels of a plot."""
     body = ""
     for value in y.ticks(5):
         body += tag("line", {"x1": x.start, "x2": x.end, "y1": y(value), "y2": y(value), "class": "gr"})
@@ -97,21 +98,25 @@ def colour_bar(scale: Scale, label: str, *, hatched: bool = False) -> str:
 
 
 def axis_label(result: NeroResult) -> str:
+    """What is measured, in which unit, and which way is better."""
     unit = f" ({result.unit})" if result.unit else ""
     return f"{result.label}{unit}, {result.better} is better"
 
 
 def alt(result: NeroResult, role: str, what: str) -> str:
+    """The name of a figure for those who cannot see it."""
     return f"{'Average over samples' if role == 'aggregate' else 'One sample'}: {result.label}, {what}"
 
 
 def orientation(result: NeroResult) -> str:
+    """How to read maps of rotations; nothing for other grids."""
     if result.grid.kind == "sphere":
         return " Each map shows all axes of rotation at one angle, in true areas: z up, the x axis in the middle."
     return ""
 
 
 def table_rows(result: NeroResult) -> list[int]:
+    """Places of the grid that the table shows: all, or one for each angle, or the first two hundred."""
     k = len(result.grid)
     if result.grid.kind == "sphere":
         angles, axes = result.grid.shape
@@ -120,11 +125,13 @@ def table_rows(result: NeroResult) -> list[int]:
 
 
 def pair(t: Tensor) -> str:
+    """An interval in words, a dash where it is not finite."""
     low, high = t.tolist()
     return f"{number(low)} to {number(high)}" if math.isfinite(low) and math.isfinite(high) else "–"
 
 
 def ab(m: int) -> str:
+    """The style of model m: a or b."""
     return "ab"[m % 2]
 
 

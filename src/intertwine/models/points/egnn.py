@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ...nn.perceptron import affine, perceptron
 from ...nn.segment import segment_sum
 from .dynamics import Dynamics, edge_charges, edge_squares
+from .lengths import root
 
 AGGREGATIONS = ("mean", "sum")
 NORMALIZATIONS = (False, "plus_one", "detached")
@@ -261,12 +262,6 @@ class EGNNProperty(nn.Module):
         if batch is None:
             batch = torch.zeros(len(h), dtype=torch.int64, device=h.device)
         return self.graph(segment_sum(nodes, batch, n_graphs))
-
-
-def root(square: Float[Tensor, "*shape"]) -> Float[Tensor, "*shape"]:
-    """√ of squares, with derivative 0 at 0."""
-    some = square > 0
-    return torch.where(some, torch.where(some, square, 1.0).sqrt(), 0.0)
 
 
 def _chunks(

@@ -6,6 +6,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .lengths import length
+
 Space = Literal["Rn", "R2xS1", "R3xS2", "SE3"]
 
 
@@ -74,16 +76,6 @@ def angle_between(ori_i: Float[Tensor, "*#batch n"], ori_j: Float[Tensor, "*#bat
     """(o_i·o_j), and with `complete` in the plane also o_j·o_i^⊥: the angle with its sign; [.., 1 or 2]."""
     cosine = _dot(ori_i, ori_j)
     return torch.stack([cosine, _dot(quarter_turn(ori_i), ori_j)] if complete else [cosine], -1)
-
-
-def length(v: Float[Tensor, "*batch n"], of: Float[Tensor, "*#batch n"] | None = None) -> Float[Tensor, "*batch"]:
-    """|v|, with zero derivatives of every order where |v| is zero, or no more than the rounding of `of`."""
-    square = v.square().sum(-1)
-    least = 0.0
-    if of is not None:
-        least = (64 * torch.finfo(v.dtype).eps) ** 2 * of.detach().square().sum(-1)
-    kept = square > least
-    return torch.where(kept, torch.where(kept, square, 1.0).sqrt(), 0.0)
 
 
 def quarter_turn(o: Float[Tensor, "*batch 2"]) -> Float[Tensor, "*batch 2"]:

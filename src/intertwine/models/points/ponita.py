@@ -16,7 +16,8 @@ from ...nn.segment import segment_mean, segment_sum
 from ...reps import Action, Invariant, Points, Vectors
 from ...so3.orientations import orientation_grid
 from .fiber_conv import FiberBundleConv, KernelBasis, PointConv
-from .invariants import angle_between, length, pair_invariants, seen_from
+from .invariants import angle_between, pair_invariants, seen_from
+from .lengths import length
 from .lift import LiftedGraph, lift_graph
 
 

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from ...so3 import EdgeFrame, Irreps
+from .lengths import length
 from .se3_attention import Edges, SE3Attention, TensorFieldLayer, irreps, norm
 
 EdgeScalars = Callable[[Tensor, Tensor], Tensor]
@@ -165,7 +166,7 @@ class IterativeSE3Transformer(nn.Module):
             if not callable(given):
                 return given if given is None else given[ids]
             source, target = edge_index[:, ids]
-            found = given(_length(pos[source] - pos[target]), ids)
+            found = given(length(pos[source] - pos[target]), ids)
             return found[:, None] if found.ndim == 1 else found
 
         if self.neighbors is not None:
@@ -206,7 +207,7 @@ def edges_of(
     """Frames, lengths and scalars of edges (source, target). Edges of length zero keep J = 0 only, with a warning."""
     source, target = edge_index
     x = pos.index_select(0, source) - pos.index_select(0, target)
-    r = _length(x)
+    r = length(x)
     apart = r.detach() > 0
     if not torch.compiler.is_compiling():
         least = float(r.detach().min()) if len(r) else CLOSE
@@ -218,13 +219,6 @@ def edges_of(
     frame = EdgeFrame.from_vectors(direction if backprop_basis else direction.detach(), lmax)
     numbers = r[:, None] if scalars is None else torch.cat([r[:, None], scalars.to(r)], 1)
     return Edges(source, target, frame, numbers, apart)
-
-
-def _length(x: Tensor) -> Tensor:
-    """|x|, with all derivatives 0 where x is 0."""
-    square = x.square().sum(1)
-    zero = square == 0
-    return square.masked_fill(zero, 1).sqrt().masked_fill(zero, 0)
 
 
 def _strongest(strength: Tensor, target: Tensor, most: int) -> Tensor:
