@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from intertwine.data.atoms import collate
-from intertwine.models import load_potential, saved
-from intertwine.train import EnergyForceLoss, NonFiniteLoss, fit_potential
+from intertwine.models import catalog, load_potential, saved
+from intertwine.train import EnergyForceLoss, NonFiniteLoss, PotentialModule, fit_potential
 from train.conftest import data, fit, module, weights
 
 
@@ -169,3 +169,22 @@ def test_a_run_without_end_is_refused(structures, tmp_path):
 def test_energies_alone(structures, tmp_path):
     best = fit(structures, tmp_path, module(loss=EnergyForceLoss(1.0, 0.0)), max_epochs=2)
     assert load_potential(best).forces == "gradient"
+
+
+def test_direct_forces(structures, tmp_path, monkeypatch):
+    entry = catalog.Entry("TwoHeads", "models.atoms.two_heads", "", "")
+    monkeypatch.setattr(catalog, "ENTRIES", (*catalog.ENTRIES, entry))
+    made = PotentialModule("TwoHeads", forces="direct")
+    best = fit(structures, tmp_path, made, max_epochs=3)
+    tree = saved.load(best)
+    assert tree["intertwine"]["conservative"] is False
+    assert tree["hyper_parameters"]["forces"] == "direct"
+    model = load_potential(best)
+    assert model.forces == "direct"
+    fresh = PotentialModule("TwoHeads", forces="direct").build(data(structures).facts)
+    assert (made.potential.backbone.head - fresh.backbone.head).abs().max() > 1e-3
+
+
+def test_direct_forces_come_without_stress():
+    with pytest.raises(ValueError, match="direct forces come without stress"):
+        PotentialModule("Pair", loss=EnergyForceLoss(stress=1.0), forces="direct")

@@ -57,7 +57,7 @@ class Calculator(AseCalculator):
         atoms = self.atoms
         periodic = bool(atoms.pbc.all())
         if "stress" in properties and not (periodic and self.model.stress):
-            why = f"pbc is {atoms.pbc.tolist()}" if not periodic else "the model was built with stress=False"
+            why = f"pbc is {atoms.pbc.tolist()}" if not periodic else "the model gives none"
             raise PropertyNotImplementedError(f"no stress: {why}")
         pos = torch.from_numpy(np.array(atoms.positions)).to(self.device)
         # As in `data.atoms.from_ase`: a box without periodic directions is no box.

@@ -47,15 +47,23 @@ def nve(
     timestep: float = 0.5,
     seed: int = 0,
     progress: Callable[[int, int], None] | None = None,
+    allow_nonconservative: bool = False,
 ) -> NVE:
     """Run velocity Verlet on a copy of `atoms`, which must carry a calculator.
 
     temperature: K, of the initial velocities (no net momentum; a molecule does not turn); timestep: fs; progress:
-    called with (steps done, steps in all). Raises ValueError for settings that are not positive or atoms without a
-    calculator, and FloatingPointError naming the step when the energy stops being finite.
+    called with (steps done, steps in all). Raises ValueError for settings that are not positive, atoms without a
+    calculator, or one with direct forces unless `allow_nonconservative`; FloatingPointError naming the step when the
+    energy stops being finite.
     """
     if atoms.calc is None:
         raise ValueError("nve: the atoms carry no calculator; set atoms.calc = Calculator(model)")
+    model = getattr(atoms.calc, "model", None)
+    if not (getattr(model, "conservative", True) or allow_nonconservative):
+        raise ValueError(
+            f"nve: the forces of this {type(model.backbone).__name__} come from a force head and are the derivative of "
+            "no energy, so energy will drift; pass allow_nonconservative=True to see by how much"
+        )
     if not (temperature > 0 and picoseconds > 0 and timestep > 0):
         raise ValueError(
             f"nve: temperature, picoseconds and timestep must be positive, got {temperature=} "

@@ -1,6 +1,6 @@
 """The Lightning module that trains a `Potential`: built to fit its data, saved with everything that made it."""
 
-from typing import Any
+from typing import Any, Literal
 
 import lightning.pytorch as pl
 import torch
@@ -27,8 +27,9 @@ class PotentialModule(pl.LightningModule):
 
     network: a name listed by `intertwine models`; options: its keyword arguments, such as {"channels": 32};
     species, cutoff, neighbour counts, shifts and scale come from the data module when `fit` begins. compile=True
-    compiles the training step (worth it for runs of many minutes, and needs a C++ compiler on CPUs).
-    Raises ValueError for an unknown network or option.
+    compiles the training step (worth it for runs of many minutes, and needs a C++ compiler on CPUs). forces: "gradient"
+    or "direct", those of a network's force head.
+    Raises ValueError for an unknown network or option, and for direct forces with a loss on stress.
     """
 
     def __init__(
@@ -39,15 +40,22 @@ class PotentialModule(pl.LightningModule):
         optimizer: Optimizer = Optimizer(),  # noqa: B008 (frozen)
         compile: bool = False,
         seed: int = 0,
+        forces: Literal["gradient", "direct"] = "gradient",
     ):
         super().__init__()
         catalog.check(network, options or {})
+        if forces == "direct" and loss.stress > 0:
+            raise ValueError(
+                f"PotentialModule: the loss weighs stress by {loss.stress:g}, but direct forces come without stress; "
+                "set its weight to 0 or take forces='gradient'"
+            )
         self.network = network
         self.options = dict(options or {})
         self.loss = loss
         self.optimizer = optimizer
         self.compile_step = compile
         self.seed = seed
+        self.forces = forces
         self.potential: Potential | None = None
         self.metrics = PotentialMetrics()
         self.stop_requested = False  # set by a signal handler
@@ -62,6 +70,7 @@ class PotentialModule(pl.LightningModule):
                 "optimizer": _plain(optimizer),
                 "compile": compile,
                 "seed": seed,
+                "forces": forces,
             }
         )
 
@@ -93,6 +102,7 @@ class PotentialModule(pl.LightningModule):
             facts.cutoff,
             energy_shift=dict(zip(facts.species, facts.shift_scale.shift.tolist())),
             energy_scale=dict(zip(facts.species, facts.shift_scale.scale.tolist())),
+            forces=self.forces,
         )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
@@ -101,6 +111,7 @@ class PotentialModule(pl.LightningModule):
             "version": __version__,
             "kind": "potential",
             "potential": potential.config,
+            "conservative": potential.conservative,
             "data_hash": self.data_hash,
             "config": self.run_config,
             "conventions": CONVENTIONS,

@@ -201,7 +201,7 @@ def network():
         (lambda: Potential(network(), ("H", "H"), CUTOFF), "distinct"),
         (lambda: Potential(network(), ("H", "Qq"), CUTOFF), "Qq"),
         (lambda: Potential(network(), ("H", "C"), CUTOFF, energy_shift={"H": 0.0}), "energy_shift has no entry for C"),
-        (lambda: Potential(network(), SPECIES, CUTOFF, forces="direct"), "'gradient' or 'none'"),
+        (lambda: Potential(network(), SPECIES, CUTOFF, forces="both"), "'gradient', 'direct' or 'none'"),
         (lambda: NequIP(SPECIES, cutoff=0.0), "cutoff must be positive"),
         (lambda: NequIP(SPECIES, degree=-1), "degree"),
         (lambda: NequIP(SPECIES, parity="odd"), "natural"),

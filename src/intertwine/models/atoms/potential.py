@@ -19,6 +19,9 @@ class Backbone(Protocol):
 
     Positions enter through the edge vectors alone, so one derivative with respect to them gives forces and stress,
     and the energy cannot depend on where the origin is.
+    Three attributes are optional. `direct_forces = True`: it has a force head, and a call returns (one number per atom,
+    vectors [atoms, 3]). `smooth = False`: its energy jumps where an edge comes or goes, so it has no gradient forces.
+    `sees_graphs = True`: it also takes the graph of each atom, int64 [atoms], as a fourth argument.
     """
 
     cutoff: float
@@ -36,9 +39,11 @@ class Potential(nn.Module):
     backbone: a `Backbone` giving ε; ε_z is its value for an atom without neighbours, so that a lonely atom has the
     energy e_z and a molecule that comes apart ends at the sum of the shifts. species: chemical symbols, in the order of
     the network's species index. cutoff: Å, that of the graphs. energy_shift: e in eV; energy_scale: σ in eV; one
-    number for all, or one for each symbol. forces: "gradient" or "none"; stress=False skips the virial. Energies are
-    summed in float64 whatever the network's dtype: at -9391 eV a float32 step is 1 meV.
-    Raises ValueError if the cutoffs differ, a shift is missing, or a species is unknown or repeated.
+    number for all, or one for each symbol. forces: "gradient"; "direct", σ_z f_i with f (1/Å) from the network's force
+    head, faster but the derivative of no energy (`conservative` is False) and without stress; or "none". stress=False
+    skips the virial. Energies are summed in float64 whatever the network's dtype: at -9391 eV a float32 step is 1 meV.
+    Raises ValueError if the cutoffs differ, a shift is missing, a species is unknown or repeated, or the network cannot
+    give the forces asked for.
     """
 
     def __init__(
@@ -49,7 +54,7 @@ class Potential(nn.Module):
         *,
         energy_shift: float | Mapping[str, float] = 0.0,
         energy_scale: float | Mapping[str, float] = 1.0,
-        forces: Literal["gradient", "none"] = "gradient",
+        forces: Literal["gradient", "direct", "none"] = "gradient",
         stress: bool = True,
     ):
         super().__init__()
@@ -60,13 +65,12 @@ class Potential(nn.Module):
             raise ValueError(f"Potential: cutoff must be positive, got {cutoff} Å")
         if backbone.cutoff != cutoff:
             raise ValueError(f"Potential: the network's cutoff is {backbone.cutoff} Å, the graphs' is {cutoff} Å")
-        if forces not in ("gradient", "none"):
-            raise ValueError(f"Potential: forces must be 'gradient' or 'none', got {forces!r}")
+        _check_forces(backbone, forces)
         self.backbone = backbone
         self.species = species
         self.cutoff = float(cutoff)
         self.forces = forces
-        self.stress = stress
+        self.stress = stress and forces != "direct"
         self.energy_shift = _per_species("energy_shift", energy_shift, species)
         self.energy_scale = _per_species("energy_scale", energy_scale, species)
         for name in ("shift", "scale", "index_of_number"):
@@ -91,6 +95,11 @@ class Potential(nn.Module):
     def compile_training(self, **options: Any) -> None:
         """Compile the tensor part of `forward`, derivatives included; shapes stay dynamic."""
         self._compiled = torch.compile(self.evaluate, fullgraph=True, dynamic=True, **options)
+
+    @property
+    def conservative(self) -> bool:
+        """Whether forces are the derivative of the energy; if not, dynamics does not conserve energy."""
+        return self.forces != "direct"
 
     @property
     def rep_in(self) -> AtomsAction:
@@ -177,15 +186,25 @@ class Potential(nn.Module):
         # One lonely atom of each species rides along: measured from it, an atom without neighbours has ε = 0.
         everyone = torch.cat([species, torch.arange(len(self.species), device=species.device)])
 
+        inputs: tuple[Tensor, ...] = (edge_index,)
+        if getattr(self.backbone, "sees_graphs", False):
+            own = torch.arange(n_graphs, n_graphs + len(self.species), device=batch.device)
+            inputs = (edge_index, torch.cat([batch, own]))
+
+        def both(vectors: Tensor) -> tuple[Tensor, Tensor | None]:
+            out = self.backbone(everyone, vectors, *inputs)
+            raw, head = out if isinstance(out, tuple) else (out, None)
+            raw = raw.to(torch.float64)
+            return (raw[: len(species)] - raw[len(species) :].index_select(0, species)) * scale, head
+
         def total(vectors: Tensor) -> tuple[Tensor, Tensor]:
-            raw = self.backbone(everyone, vectors, edge_index).to(torch.float64)
-            energies = (raw[: len(species)] - raw[len(species) :].index_select(0, species)) * scale
+            energies, _ = both(vectors)
             return energies.sum(), energies
 
         if self.forces == "gradient":
             gradient, energies = _gradient(total, vectors, tape)
         else:
-            energies = total(vectors)[1]
+            energies, head = both(vectors)
         atom_energy = energies + shift
         out = {
             "energy": atom_energy.new_zeros(n_graphs).index_add(0, batch, atom_energy),
@@ -197,7 +216,22 @@ class Potential(nn.Module):
             out["forces"] = torch.zeros_like(pos, dtype=dtype).index_add(0, torch.cat([target, source]), pull)
             if self.stress:
                 out["stress"] = _stress(vectors, gradient, edge_graph, cell, pbc)
+        if self.forces == "direct":
+            out["forces"] = head[: len(species)] * scale[:, None].to(dtype)
         return out
+
+
+def _check_forces(backbone: nn.Module, forces: str) -> None:
+    if forces not in ("gradient", "direct", "none"):
+        raise ValueError(f"Potential: forces must be 'gradient', 'direct' or 'none', got {forces!r}")
+    name = type(backbone).__name__
+    if forces == "direct" and not getattr(backbone, "direct_forces", False):
+        raise ValueError(f"Potential: forces='direct', but {name} has no force head; take forces='gradient'")
+    if forces == "gradient" and not getattr(backbone, "smooth", True):
+        raise ValueError(
+            f"Potential: forces='gradient', but the energy of this {name} jumps where an edge comes or goes; take "
+            "forces='direct', or a network that ends smoothly at the cutoff"
+        )
 
 
 def _gradient(total: Callable[[Tensor], tuple[Tensor, Tensor]], vectors: Tensor, tape: bool) -> tuple[Tensor, Tensor]:
