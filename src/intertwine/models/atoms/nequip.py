@@ -149,7 +149,7 @@ class Interaction(nn.Module):
         """W₂ Σ_j R ⊙ (W₁h_j ⊗ Y) + W_sc[z] h, gated."""
         old = self.rep_in.split(h)
         x = self.rep_in.join([_linear(block, matrix) for block, matrix in zip(old, self.before)])
-        summed = self.conv(x, Y, weight, source, target, len(h))
+        summed = self.conv(x, Y, weight, source, target, h.shape[0])
         inputs = {irrep: block for (irrep, _), block in zip(self.rep_in.blocks, old)}
         arrived = {irrep: block for (irrep, _), block in zip(self.conv.rep_out.blocks, self.conv.rep_out.split(summed))}
         new = []

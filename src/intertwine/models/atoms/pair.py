@@ -43,4 +43,4 @@ class Pair(nn.Module):
         r = torch.linalg.vector_norm(vectors, dim=1)
         weight = (self.weight + self.weight.transpose(0, 1))[species[source], species[target]]
         pair = 0.25 * (weight * self.basis(r)).sum(1) * self.envelope(r)
-        return pair.new_zeros(len(species)).index_add(0, target, pair)
+        return pair.new_zeros(species.shape[0]).index_add(0, target, pair)

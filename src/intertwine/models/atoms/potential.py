@@ -195,7 +195,7 @@ class Potential(nn.Module):
             out = self.backbone(everyone, vectors, *inputs)
             raw, head = out if isinstance(out, tuple) else (out, None)
             raw = raw.to(torch.float64)
-            return (raw[: len(species)] - raw[len(species) :].index_select(0, species)) * scale, head
+            return (raw[: species.shape[0]] - raw[species.shape[0] :].index_select(0, species)) * scale, head
 
         def total(vectors: Tensor) -> tuple[Tensor, Tensor]:
             energies, _ = both(vectors)
@@ -217,7 +217,7 @@ class Potential(nn.Module):
             if self.stress:
                 out["stress"] = _stress(vectors, gradient, edge_graph, cell, pbc)
         if self.forces == "direct":
-            out["forces"] = head[: len(species)] * scale[:, None].to(dtype)
+            out["forces"] = head[: species.shape[0]] * scale[:, None].to(dtype)
         return out
 
 
