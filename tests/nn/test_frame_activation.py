@@ -95,6 +95,21 @@ def test_truncated_orders_have_the_variance_of_whole_degrees(generator):
     assert_close((back @ to).diagonal(), grown, atol=1e-6, rtol=0.0)  # both ways, as published
 
 
+@pytest.mark.parametrize(("lmax", "mmax"), [(3, 3), (3, 1), (2, 0)])
+def test_the_gate_in_the_frame_is_the_gate_outside(lmax, mmax, generator):
+    channels, edges = 2, 5
+    x = torch.randn(edges, (lmax + 1) ** 2, channels, generator=generator, dtype=torch.float64)
+    gates = torch.randn(edges, lmax * channels, generator=generator, dtype=torch.float64)
+    vectors = torch.randn(edges, 3, generator=generator, dtype=torch.float64)
+    frame = EdgeFrame.from_vectors(vectors, lmax, mmax)
+    rep = Irreps.spherical(lmax, channels, None)
+    first, rest = Irreps(f"{channels}x0"), Irreps([(channels, irrep) for irrep, _ in rep.blocks[1:]])
+    gate = nn.Gate(first, F.silu, rest, normalize=False)
+    x = frame.out_of(frame.into(x))  # without the orders that are dropped
+    expected = gate(torch.cat([x[:, 0], gates, x[:, 1:].flatten(1)], 1)).unflatten(1, (-1, channels))
+    assert_close(frame.out_of(nn.frame_gate(frame.into(x), gates)), expected, atol=1e-12, rtol=0.0)
+
+
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("edges", [0, 1, 3])
 def test_dtypes_and_empty_graphs(dtype, edges, generator):

@@ -138,6 +138,19 @@ def test_separable_layer_norm_is_its_formula(generator):
     assert_close(found[2], tensors / torch.sqrt(square + 1e-5)[:, None, None], atol=1e-12, rtol=0.0)
 
 
+def test_the_other_two_norms_of_equiformer(generator):
+    """Each degree by itself ("layer_norm"), or all together ("rms_norm_sh"); degree 0 is centred in both."""
+    rep = Irreps.spherical(2, 8)
+    x = rep.randn(6, generator=generator, dtype=torch.float64) * 4 + 1
+    blocks = list(rep.split(x))
+    blocks[0] = blocks[0] - blocks[0].mean(-1, keepdim=True)
+    squares = [block.square().mean((1, 2), keepdim=True) for block in blocks]
+    each = [block / torch.sqrt(square + 1e-5) for block, square in zip(blocks, squares)]
+    together = [block / torch.sqrt(sum(squares) / 3 + 1e-5) for block in blocks]
+    assert_close(nn.DegreeRMSNorm(rep, center=True).double()(x), rep.join(each), atol=1e-12, rtol=0.0)
+    assert_close(nn.SeparableLayerNorm(rep, separate=False).double()(x), rep.join(together), atol=1e-12, rtol=0.0)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_parameters_are_a_scale_for_every_channel_and_a_shift_for_invariants(kind):
     layer = kind(Irreps("4x0e + 2x0o + 3x1o"))

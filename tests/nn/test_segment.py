@@ -49,3 +49,33 @@ def test_derivatives(reduce):
     x, index = drawn(9, 4, (2,))
     assert torch.autograd.gradcheck(lambda x: reduce(x, index, 4), x.requires_grad_())
     assert torch.autograd.gradgradcheck(lambda x: reduce(x, index, 4), x)
+
+
+@pytest.mark.parametrize("shape", [(), (2,)])
+def test_softmax_with_factors(shape):
+    x, index = drawn(40, 6, shape)
+    factor = torch.rand(40, *[1] * len(shape), generator=seeded(2), dtype=torch.float64)
+    factor[:5] = 0
+    factor[index == 3] = 0
+    factor[5] = 1e-300
+    # A row that counts for nothing may have any value, without a trace in the others.
+    for top in (0.0, 800.0):
+        found = segment_softmax(torch.cat([x[:5] + top, x[5:]]), index, 6, factor)
+        weight = factor * torch.exp(x)
+        total = segment_sum(weight, index, 6)[index]
+        expected = torch.where(total > 0, weight / total.masked_fill(total == 0, 1), 0)
+        assert torch.allclose(found, expected, atol=1e-12, rtol=0)
+    even = segment_softmax(x, index, 6, torch.full_like(factor, 0.3))
+    assert torch.allclose(even, segment_softmax(x, index, 6), atol=1e-12, rtol=0)
+
+
+def test_derivatives_with_factors():
+    x, index = drawn(9, 4, (2,))
+    factor = torch.rand(9, 1, generator=seeded(2), dtype=torch.float64)
+    factor[index == index[0]] = 0
+    inputs = (x.requires_grad_(), (factor + 0.1).requires_grad_())
+    assert torch.autograd.gradcheck(lambda x, w: segment_softmax(x, index, 4, w), inputs)
+    assert torch.autograd.gradgradcheck(lambda x, w: segment_softmax(x, index, 4, w), inputs)
+    factor.requires_grad_()
+    segment_softmax(x, index, 4, factor).square().sum().backward()
+    assert x.grad.isfinite().all() and factor.grad.isfinite().all()

@@ -6,6 +6,7 @@ from .activation import ScalarActivation as ScalarActivation
 from .activation import second_moment_constant as second_moment_constant
 from .bilinear import Bilinear as Bilinear
 from .frame_activation import FrameS2Activation as FrameS2Activation
+from .frame_activation import frame_gate as frame_gate
 from .gate import Gate as Gate
 from .gate import gate_rep as gate_rep
 from .graph import full_graph as full_graph
@@ -28,6 +29,7 @@ from .pointwise import Verdict as Verdict
 from .pointwise import admissible as admissible
 from .pointwise import admissible_laws as admissible_laws
 from .pool import SubgroupPool as SubgroupPool
+from .positive import PositiveMatrix as PositiveMatrix
 from .radial import Bessel as Bessel
 from .radial import CosineEnvelope as CosineEnvelope
 from .radial import ExpBernstein as ExpBernstein

@@ -1,8 +1,9 @@
-"""The S² activation in the frame of an edge, between two SO(2) convolutions: only turns about the edge matter there."""
+"""Nonlinearities in the frame of an edge, between two SO(2) convolutions: only turns about the edge matter there."""
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.nn.functional import silu
 
 from ..so3 import S2Grid
 from ..so3.edge_frame import Orders, check_orders
@@ -61,3 +62,14 @@ class FrameS2Activation(_GridActivation):
             out = torch.cat([(self.fn(scalars) * self.constant)[:, None], rest], 1)
         zero, *pairs = out.split(self.signal.sizes, 1)
         return zero, *(pair.unflatten(1, (2, -1)) for pair in pairs)
+
+
+def frame_gate(y: Orders, gates: Float[Tensor, "edges lmax*channels"]) -> Orders:
+    """Degree 0 through SiLU, each degree l >= 1 and channel times the sigmoid of its gate: the `Gate` of `Orders`.
+
+    Exact, where an S² activation is as good as its grid. Source: arXiv:2306.12059, appendix.
+    """
+    degrees, channels = y[0].shape[1:]
+    gate = torch.sigmoid(gates).unflatten(1, (degrees - 1, channels))
+    zero = torch.cat([silu(y[0][:, :1]), y[0][:, 1:] * gate], 1)
+    return zero, *(part * gate[:, None, m - 1 :] for m, part in enumerate(y[1:], 1))

@@ -35,6 +35,13 @@ class _Norm(nn.Module):
             block.reshape(*x.shape[:-1], W.dim, c) for (W, c), block in zip(self.rep_in.terms, self.rep_in.split(x))
         ]
 
+    def _centered(self, x: Tensor) -> list[Tensor]:
+        """The terms, invariants without their mean over the channels."""
+        return [
+            block - block.mean(-1, keepdim=True) if invariant else block
+            for invariant, block in zip(self.invariant, self._blocks(x))
+        ]
+
     def _join(self, blocks: list[Tensor]) -> Tensor:
         """Scale, shift and join what `_blocks` gave."""
         out, scale, shift = [], 0, 0
@@ -126,16 +133,19 @@ def _mean(x: Tensor, graph: Tensor | None, graphs: int) -> Tensor:
 class DegreeRMSNorm(_Norm):
     """Each term divided by its root mean square over components and channels, sample by sample.
 
+    center: first take from invariants their mean over the channels, which for them is layer normalisation.
     Raises ValueError for a representation that is not orthogonal.
     """
 
-    def __init__(self, rep: Rep, *, eps: float = 1e-5, affine: bool = True):
+    def __init__(self, rep: Rep, *, center: bool = False, eps: float = 1e-5, affine: bool = True):
         super().__init__(rep, eps, affine)
+        self.center = center
 
     def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
         """Normalise."""
+        blocks = self._centered(x) if self.center else self._blocks(x)
         return self._join(
-            [block * torch.rsqrt(block.square().mean((-2, -1), keepdim=True) + self.eps) for block in self._blocks(x)]
+            [block * torch.rsqrt(block.square().mean((-2, -1), keepdim=True) + self.eps) for block in blocks]
         )
 
 
@@ -143,28 +153,25 @@ class SeparableLayerNorm(_Norm):
     """Invariants by layer normalisation; all other terms by one common root mean square (arXiv:2306.12059, sec. 4.3).
 
     That is √(mean over the terms of their mean square over components and channels, + eps), sample by sample; each
-    invariant term has its own mean and variance over its channels. Raises ValueError for a representation that is not
-    orthogonal.
+    invariant term has its own mean and variance over its channels. separate=False: invariants lose their mean, and
+    share the root mean square with all others ("rms_norm_sh" in the paper's code).
+    Raises ValueError for a representation that is not orthogonal.
     """
 
-    def __init__(self, rep: Rep, *, eps: float = 1e-5, affine: bool = True):
+    def __init__(self, rep: Rep, *, separate: bool = True, eps: float = 1e-5, affine: bool = True):
         super().__init__(rep, eps, affine)
+        self.separate = separate
 
     def forward(self, x: Float[Tensor, "*batch dim"]) -> Float[Tensor, "*batch dim"]:
         """Normalise."""
-        blocks = self._blocks(x)
-        squares = [
-            block.square().mean((-2, -1), keepdim=True)
-            for invariant, block in zip(self.invariant, blocks)
-            if not invariant
-        ]
-        common = torch.rsqrt(sum(squares) / len(squares) + self.eps) if squares else None
-        new = []
-        for invariant, block in zip(self.invariant, blocks):
-            if invariant:
-                block = block - block.mean(-1, keepdim=True)
-                block = block * torch.rsqrt(block.square().mean(-1, keepdim=True) + self.eps)
-            else:
-                block = block * common
-            new.append(block)
-        return self._join(new)
+        blocks = self._centered(x)
+        squares = [block.square().mean((-2, -1), keepdim=True) for block in blocks]
+        alone = [self.separate and invariant for invariant in self.invariant]
+        shared = [square for square, own in zip(squares, alone) if not own]
+        common = torch.rsqrt(sum(shared) / len(shared) + self.eps) if shared else None
+        return self._join(
+            [
+                block * (torch.rsqrt(square + self.eps) if own else common)
+                for block, square, own in zip(blocks, squares, alone)
+            ]
+        )

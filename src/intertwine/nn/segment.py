@@ -23,9 +23,22 @@ def segment_max(x: Float[Tensor, "rows *shape"], index: Int[Tensor, " rows"], n:
 
 
 def segment_softmax(
-    x: Float[Tensor, "rows *shape"], index: Int[Tensor, " rows"], n: int
+    x: Float[Tensor, "rows *shape"],
+    index: Int[Tensor, " rows"],
+    n: int,
+    weight: Float[Tensor, "rows *#shape"] | None = None,
 ) -> Float[Tensor, "rows *shape"]:
-    """Weights of the rows, which sum to 1 over each segment 0..n - 1: exp(x) over the sum of its segment."""
-    top = segment_max(x.detach(), index, n)
-    weight = torch.exp(x - top.index_select(0, index))
-    return weight / segment_sum(weight, index, n).index_select(0, index)
+    """Shares of the rows, which sum to 1 over each segment 0..n - 1: exp(x) over the sum of its segment.
+
+    weight: factors of exp(x), at least 0, above and below the line; shares are 0 in a segment whose factors all are.
+    """
+    if weight is None:
+        top = segment_max(x.detach(), index, n)
+        share = torch.exp(x - top.index_select(0, index))
+        return share / segment_sum(share, index, n).index_select(0, index)
+    # A row that hardly counts must not decide the scale, or the others underflow.
+    none, least = weight == 0, torch.finfo(x.dtype).min
+    top = segment_max((x + weight.clamp(min=1e-30).log()).detach().masked_fill(none, least), index, n)
+    share = weight * torch.exp((x - top.index_select(0, index)).masked_fill(none, 0))
+    total = segment_sum(share, index, n)
+    return share / total.masked_fill(total == 0, 1).index_select(0, index)
