@@ -38,6 +38,13 @@ from .so2_conv import so2_weights_from_cg as so2_weights_from_cg
 from .so3_grid import SO3Grid as SO3Grid
 from .so3_grid import wigner_irreps as wigner_irreps
 from .spherical import Spherical as Spherical
+from .stiffness import Mandel as Mandel
+from .stiffness import directional_modulus as directional_modulus
+from .stiffness import from_mandel as from_mandel
+from .stiffness import from_voigt as from_voigt
+from .stiffness import mandel_basis as mandel_basis
+from .stiffness import to_mandel as to_mandel
+from .stiffness import to_voigt as to_voigt
 from .tensor_product import TensorProduct as TensorProduct
 from .vector_product import VectorSignalProduct as VectorSignalProduct
 from .vector_product import vector_harmonics_basis as vector_harmonics_basis

@@ -20,7 +20,13 @@ from .graph import collate as collate
 from .graph import connect as connect
 from .graph import from_ase as from_ase
 from .graph import to_ase as to_ase
+from .homogenize import homogenize as homogenize
 from .keys import Keys as Keys
+from .lattice_kinds import lattice as lattice
+from .lattice_kinds import random_lattice as random_lattice
+from .lattices import LatticeAction as LatticeAction
+from .lattices import Lattices as Lattices
+from .lattices import collate_lattices as collate_lattices
 from .neighbors import VerletList as VerletList
 from .neighbors import batch_neighbor_list as batch_neighbor_list
 from .neighbors import neighbor_list as neighbor_list
