@@ -6,6 +6,7 @@ from .activation import ScalarActivation as ScalarActivation
 from .activation import second_moment_constant as second_moment_constant
 from .bilinear import Bilinear as Bilinear
 from .frame_activation import FrameS2Activation as FrameS2Activation
+from .frame_activation import frame_gate as frame_gate
 from .gate import Gate as Gate
 from .gate import gate_rep as gate_rep
 from .graph import full_graph as full_graph
