@@ -30,6 +30,13 @@ ENTRIES = (
         "arXiv:2101.03164",
     ),
     Entry(
+        "MACE",
+        "intertwine.models.atoms.mace",
+        "atoms: energies, forces, stress",
+        "many-body messages by the symmetric contraction; two layers suffice",
+        "arXiv:2206.07697",
+    ),
+    Entry(
         "Cartesian",
         "intertwine.models.atoms.cartesian",
         "atoms: energies, forces, stress",

@@ -45,6 +45,7 @@ from .stiffness import from_voigt as from_voigt
 from .stiffness import mandel_basis as mandel_basis
 from .stiffness import to_mandel as to_mandel
 from .stiffness import to_voigt as to_voigt
+from .symmetric_contraction import SymmetricContraction as SymmetricContraction
 from .tensor_product import TensorProduct as TensorProduct
 from .vector_product import VectorSignalProduct as VectorSignalProduct
 from .vector_product import vector_harmonics_basis as vector_harmonics_basis

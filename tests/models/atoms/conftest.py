@@ -7,7 +7,7 @@ from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 
 from intertwine.data.atoms import from_ase
-from intertwine.models.atoms import Cartesian, NequIP, Pair, Potential
+from intertwine.models.atoms import MACE, Cartesian, NequIP, Pair, Potential
 
 CUTOFF = 4.0
 SPECIES = ("H", "C", "O", "Cu")
@@ -55,6 +55,9 @@ NETWORKS = {
     ),
     "NequIP degree 0": lambda g: NequIP(
         SPECIES, cutoff=CUTOFF, degree=0, channels=4, radial=(8,), avg_num_neighbors=9.0, generator=g
+    ),
+    "MACE": lambda g: MACE(
+        SPECIES, cutoff=CUTOFF, channels=4, edge_degree=2, radial=(8,), avg_num_neighbors=9.0, generator=g
     ),
     "Pair": lambda g: Pair(SPECIES, cutoff=CUTOFF, avg_num_neighbors=9.0, generator=g),
     "Cartesian": lambda g: Cartesian(SPECIES, cutoff=CUTOFF, channels=4, hidden=8, avg_num_neighbors=9.0, generator=g),

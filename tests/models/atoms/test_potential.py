@@ -13,7 +13,7 @@ from intertwine.models import catalog
 from intertwine.models.atoms import NequIP, Pair, Potential
 from models.atoms.conftest import CUTOFF, SHIFT, SPECIES, images, potential
 
-SYMMETRIC = ("NequIP natural", "NequIP full", "NequIP SO(3)", "NequIP degree 0", "Pair")
+SYMMETRIC = ("NequIP natural", "NequIP full", "NequIP SO(3)", "NequIP degree 0", "MACE", "Pair")
 
 
 def run(model, atoms, **options):

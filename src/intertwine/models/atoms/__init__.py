@@ -1,6 +1,7 @@
 """Interatomic potentials: networks for atoms, and the `Potential` that turns one into energies, forces and stress."""
 
 from .cartesian import Cartesian as Cartesian
+from .mace import MACE as MACE
 from .nequip import NequIP as NequIP
 from .pair import Pair as Pair
 from .potential import Backbone as Backbone

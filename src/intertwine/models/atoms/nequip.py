@@ -1,7 +1,5 @@
 """NequIP (arXiv:2101.03164), equivariant message passing: h ← gate(W₂ Σ_j R(r_ij) ⊙ (W₁h_j ⊗ Y(r̂_ij)) + W_z h_i)."""
 
-import itertools
-import math
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -9,9 +7,10 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from intertwine.nn.activation import second_moment_constant
 from intertwine.nn.gate import Gate
 from intertwine.nn.radial import Bessel, PolynomialEnvelope
+from intertwine.nn.radial_networks import RadialNetworks
+from intertwine.nn.scaled import mixed, mixed_by_species, normal
 from intertwine.so3 import EdgeConv, Irrep, Irreps, spherical_harmonics
 
 
@@ -59,7 +58,7 @@ class NequIP(nn.Module):
         }
         self.basis = Bessel(cutoff, n_bessel)
         self.envelope = PolynomialEnvelope(cutoff, p)
-        self.embedding = _normal(generator, len(species), channels)
+        self.embedding = normal(generator, len(species), channels)
         scalar = Irrep(0, None if parity is None else 1)
         rep = Irreps([(channels, scalar)])
         self.blocks = nn.ModuleList()
@@ -68,7 +67,7 @@ class NequIP(nn.Module):
             rep = self.blocks[-1].rep_out
         shapes = [block.conv.weight_shape for block in self.blocks]
         self.radial = RadialNetworks([n_bessel, *radial], shapes, generator)
-        self.readout = nn.ParameterList([_normal(generator, channels, readout), _normal(generator, readout, 1)])
+        self.readout = nn.ParameterList([normal(generator, channels, readout), normal(generator, readout, 1)])
 
     def forward(
         self, species: Int[Tensor, " atoms"], vectors: Float[Tensor, "edges 3"], edge_index: Int[Tensor, "2 edges"]
@@ -83,27 +82,7 @@ class NequIP(nn.Module):
         for block, weight in zip(self.blocks, weights):
             h = block(h, species, Y, weight, source, target)
         first, last = self.readout
-        return _linear(_linear(h, first), last).squeeze(1)
-
-
-class RadialNetworks(nn.Module):
-    """The networks R(r) of all layers at once: they depend on the distance alone, so their products are batched.
-
-    No biases: R(r) vanishes where the basis does, at the cutoff.
-    """
-
-    def __init__(self, sizes: Sequence[int], shapes: Sequence[tuple[int, ...]], generator: torch.Generator | None):
-        super().__init__()
-        self.shapes, self.gain = tuple(shapes), second_moment_constant(nn.functional.silu)
-        self.hidden = nn.ParameterList(_normal(generator, len(shapes), a, b) for a, b in itertools.pairwise(sizes))
-        self.last = nn.ParameterList(_normal(generator, sizes[-1], math.prod(shape)) for shape in shapes)
-
-    def forward(self, basis: Float[Tensor, "edges bessel"]) -> list[Float[Tensor, "edges paths channels"]]:
-        x, gain = basis.expand(len(self.shapes), *basis.shape), 1.0
-        for matrix in self.hidden:
-            x, gain = nn.functional.silu(torch.bmm(x, matrix * (gain * matrix.shape[1] ** -0.5))), self.gain
-        out = [_linear(one, last, gain) for one, last in zip(x.unbind(), self.last)]
-        return [weight.unflatten(1, shape) for weight, shape in zip(out, self.shapes)]
+        return mixed(mixed(h, first), last).squeeze(1)
 
 
 class Interaction(nn.Module):
@@ -128,14 +107,14 @@ class Interaction(nn.Module):
         acts = [torch.tanh if irrep.p == -1 else nn.functional.silu for irrep, _ in scalars.blocks]
         self.gate = Gate(scalars, acts, gated)
         self.norm = avg_num_neighbors**-0.5
-        self.before = nn.ParameterList(_normal(generator, c, c) for _, c in rep_in.blocks)
+        self.before = nn.ParameterList(normal(generator, c, c) for _, c in rep_in.blocks)
         self.after, self.self_connection = nn.ParameterList(), nn.ParameterDict()
         inputs = dict(rep_in.blocks)
         for k, (irrep, channels) in enumerate(self.rep_out.blocks):
             width = channels + (self.gate.gates if irrep.is_trivial else 0)
-            self.after.append(_normal(generator, arriving[irrep], width))
+            self.after.append(normal(generator, arriving[irrep], width))
             if irrep in inputs:
-                self.self_connection[str(k)] = _normal(generator, n_species, inputs[irrep], width)
+                self.self_connection[str(k)] = normal(generator, n_species, inputs[irrep], width)
 
     def forward(
         self,
@@ -148,15 +127,15 @@ class Interaction(nn.Module):
     ) -> Float[Tensor, "atoms dim_out"]:
         """W₂ Σ_j R ⊙ (W₁h_j ⊗ Y) + W_sc[z] h, gated."""
         old = self.rep_in.split(h)
-        x = self.rep_in.join([_linear(block, matrix) for block, matrix in zip(old, self.before)])
+        x = self.rep_in.join([mixed(block, matrix) for block, matrix in zip(old, self.before)])
         summed = self.conv(x, Y, weight, source, target, h.shape[0])
         inputs = {irrep: block for (irrep, _), block in zip(self.rep_in.blocks, old)}
         arrived = {irrep: block for (irrep, _), block in zip(self.conv.rep_out.blocks, self.conv.rep_out.split(summed))}
         new = []
         for k, (irrep, _) in enumerate(self.rep_out.blocks):
-            z = _linear(arrived[irrep], self.after[k], self.norm)
+            z = mixed(arrived[irrep], self.after[k], self.norm)
             if str(k) in self.self_connection:
-                z = z + _species_linear(inputs[irrep], self.self_connection[str(k)], species)
+                z = z + mixed_by_species(inputs[irrep], self.self_connection[str(k)], species)
             new.append(z)
         # The gates were made with the even scalars, which come first; they belong behind all scalars.
         even, gates = new[0].split([self.rep_out.blocks[0][1], self.gate.gates], -1)
@@ -187,17 +166,3 @@ def _wanted(layers: int, last: Irreps, hidden: Irreps) -> list[Irreps]:
 def _part(irreps: Irreps, keep: Callable[[int], bool]) -> Irreps:
     """The terms of some degrees; the group stays, even where none is left."""
     return irreps._with(irreps.group, [term for term, (irrep, _) in zip(irreps.terms, irreps.blocks) if keep(irrep.l)])
-
-
-def _normal(generator: torch.Generator | None, *shape: int) -> nn.Parameter:
-    return nn.Parameter(torch.randn(*shape, generator=generator))
-
-
-def _linear(x: Tensor, weight: Tensor, gain: float = 1.0) -> Tensor:
-    """gain · x W / √fan_in: weights stay of order one, so one learning rate suits every layer."""
-    return x @ (weight * (gain * weight.shape[0] ** -0.5))
-
-
-def _species_linear(x: Tensor, weight: Tensor, species: Tensor) -> Tensor:
-    """x_i W[z_i] / √fan_in, for x [atoms, components, channels]: a product per atom, no one-hot blow-up."""
-    return torch.bmm(x, (weight * weight.shape[1] ** -0.5).index_select(0, species))

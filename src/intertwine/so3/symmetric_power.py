@@ -1,0 +1,150 @@
+"""Homogeneous equivariant polynomials of one feature: what a power of A can give in one irrep, without repetition.
+
+A coupling of ν equal factors only keeps its part that is symmetric under exchange of the factors, so a polynomial is
+stored by its coefficients on monomials. The inner product is Fischer's, Σ_a c_a c'_a a!, which rotations keep.
+"""
+
+import itertools
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from math import factorial, prod, sqrt
+
+import numpy as np
+from jaxtyping import Float, Int
+
+from .irreps import Irrep
+from .wigner import _frozen, clebsch_gordan
+
+Inputs = tuple[Irrep, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Coupling:
+    """Polynomials of one degree that turn as `irrep`: a coupling of lower degree (`before`) times input block `last`.
+
+    content: the sorted input blocks that are its factors; values: [2l+1, monomials].
+    """
+
+    irrep: Irrep
+    content: tuple[int, ...]
+    before: "Coupling | None"
+    last: int
+    values: np.ndarray
+
+    @property
+    def degree(self) -> int:
+        """How many factors."""
+        return len(self.content)
+
+    def intermediates(self) -> tuple[Irrep, ...]:
+        """The irreps on the way: after one factor, after two, and so on."""
+        return (*(self.before.intermediates() if self.before else ()), self.irrep)
+
+
+@lru_cache(maxsize=32)
+def monomials(dim: int, degree: int) -> Int[np.ndarray, "monomials degree"]:
+    """Sorted factors of every monomial of that degree in `dim` variables, in lexicographic order."""
+    found = list(itertools.combinations_with_replacement(range(dim), degree))
+    return _frozen(np.array(found, dtype=np.int64).reshape(-1, degree))
+
+
+@lru_cache(maxsize=32)
+def _times(dim: int, degree: int) -> Int[np.ndarray, "monomials dim"]:
+    """Which monomial of the next degree each monomial times each variable is."""
+    here, there = monomials(dim, degree), monomials(dim, degree + 1)
+    base = dim ** np.arange(degree, -1, -1)
+    grown = np.concatenate([np.repeat(here, dim, 0), np.tile(np.arange(dim), len(here))[:, None]], 1)
+    return _frozen(np.searchsorted(there @ base, np.sort(grown, 1) @ base).reshape(-1, dim))
+
+
+@lru_cache(maxsize=32)
+def multiplicities(dim: int, degree: int) -> Float[np.ndarray, " monomials"]:
+    """a! = Π a_i! of every monomial: its weight in the inner product."""
+    return _frozen(
+        np.array([prod(factorial(list(m).count(i)) for i in set(m)) for m in monomials(dim, degree).tolist()], float)
+    )
+
+
+def offsets(inputs: Inputs) -> list[int]:
+    """The first variable of every input block, and the number of variables."""
+    return [0, *itertools.accumulate(irrep.dim for irrep in inputs)]
+
+
+def single(inputs: Inputs) -> list[Coupling]:
+    """The input blocks themselves, degree 1."""
+    found, at = [], offsets(inputs)
+    for i, irrep in enumerate(inputs):
+        values = np.zeros((irrep.dim, at[-1]))
+        values[np.arange(irrep.dim), at[i] + np.arange(irrep.dim)] = 1.0
+        found.append(Coupling(irrep, (i,), None, i, values))
+    return found
+
+
+def times(inputs: Inputs, before: Coupling, last: int, irrep: Irrep) -> Coupling:
+    """`before` coupled with one more factor of input block `last` into `irrep`, scaled by √(2l+1)."""
+    at, b = offsets(inputs), inputs[last]
+    C = sqrt(irrep.dim) * clebsch_gordan(before.irrep.l, b.l, irrep.l)
+    table = _times(at[-1], before.degree)
+    values = np.zeros((irrep.dim, len(monomials(at[-1], before.degree + 1))))
+    for j in range(b.dim):  # for one variable no two monomials meet
+        values[:, table[:, at[last] + j]] += C[:, j].T @ before.values
+    return Coupling(irrep, tuple(sorted((*before.content, last))), before, last, values)
+
+
+def products(inputs: Inputs, lower: Sequence[Coupling], irrep: Irrep) -> Iterator[Coupling]:
+    """Every coupling into `irrep` of one of `lower` with one more factor, low and few blocks first."""
+    pairs = [(b, i) for b in lower for i in range(len(inputs)) if irrep in b.irrep * inputs[i]]
+    for before, last in sorted(pairs, key=lambda pair: (pair[0].irrep.l, len(set(pair[0].content)))):
+        yield times(inputs, before, last, irrep)
+
+
+def gram(inputs: Inputs, couplings: Sequence[Coupling], others: Sequence[Coupling]) -> np.ndarray:
+    """Inner products, [couplings, others], of polynomials of one irrep, divided by 2l+1."""
+    weight = multiplicities(offsets(inputs)[-1], couplings[0].degree)
+    a, b = (np.stack([c.values for c in some]) for some in (couplings, others))
+    return np.einsum("amx,bmx,x->ab", a, b, weight, optimize=True) / a.shape[1]
+
+
+def independent(inputs: Inputs, candidates: Iterator[Coupling]) -> list[Coupling]:
+    """The first of `candidates` that span all of them; a coupling that is antisymmetric somewhere is zero."""
+    weight, kept, spans = None, [], {}
+    for one in candidates:
+        if weight is None:
+            weight = np.sqrt(multiplicities(offsets(inputs)[-1], one.degree))
+        # One component is enough, since by Schur's lemma the others say the same.
+        rest = one.values[0] * weight
+        size = np.linalg.norm(rest)
+        span = spans.setdefault(one.content, [])
+        for _ in range(2):
+            for v in span:
+                rest = rest - (v @ rest) * v
+        if np.linalg.norm(rest) > 1e-8 * max(size, 1.0):
+            span.append(rest / np.linalg.norm(rest))
+            kept.append(one)
+    return kept
+
+
+def symmetric_bases(inputs: Inputs, outputs: Inputs, degree: int) -> list[dict[Irrep, list[Coupling]]]:
+    """For each degree 1..`degree` and irrep the independent couplings: all that can still lead to `outputs`."""
+    reach, step = max(irrep.l for irrep in outputs), max(irrep.l for irrep in inputs)
+    found: list[dict[Irrep, list[Coupling]]] = [{}]
+    for one in single(inputs):
+        found[0].setdefault(one.irrep, []).append(one)
+    for n in range(2, degree + 1):
+        lower = [c for some in found[-1].values() for c in some]
+        irreps = {irrep for c in lower for b in inputs for irrep in c.irrep * b}
+        limit = reach + (degree - n) * step
+        irreps = {k for k in irreps if (k in outputs if n == degree else k.l <= limit)} | (set(outputs) & irreps)
+        found.append({k: independent(inputs, products(inputs, lower, k)) for k in sorted(irreps)})
+    return found
+
+
+def all_couplings(inputs: Inputs, irrep: Irrep, degree: int) -> list[Coupling]:
+    """Every way to couple `degree` factors, left to right, into `irrep`, repetitions and zeros included."""
+    lower = single(inputs)
+    reach = max(b.l for b in inputs)
+    for n in range(2, degree):
+        irreps = {k for c in lower for b in inputs for k in c.irrep * b if k.l <= irrep.l + (degree - n) * reach}
+        lower = [c for k in sorted(irreps) for c in products(inputs, lower, k)]
+    return list(products(inputs, lower, irrep)) if degree > 1 else [c for c in lower if c.irrep == irrep]
