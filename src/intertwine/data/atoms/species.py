@@ -1,11 +1,16 @@
 """Chemical elements by symbol or number, and which of them a model is allowed to meet."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
+import torch
+from jaxtyping import Int
+from torch import Tensor
 
 from ...extras import require
 from .errors import DataError, Defect
+
+_HIGHEST_NUMBER = 118
 
 
 def atomic_numbers(species: Iterable[str | int]) -> tuple[int, ...]:
@@ -23,6 +28,23 @@ def atomic_numbers(species: Iterable[str | int]) -> tuple[int, ...]:
 def symbol(z: int) -> str:
     """Chemical symbol of an atomic number."""
     return require("ase.data", "atoms").chemical_symbols[int(z)]
+
+
+def species_table(species: Sequence[str]) -> Int[Tensor, "119"]:
+    """Where each atomic number stands in `species`, -1 for those that do not; read it with `look_up`."""
+    table = torch.full((_HIGHEST_NUMBER + 1,), -1, dtype=torch.int64)
+    for i, name in enumerate(species):
+        table[atomic_numbers([name])[0]] = i
+    return table
+
+
+def look_up(table: Int[Tensor, "119"], z: Int[Tensor, " atoms"], species: Sequence[str]) -> Int[Tensor, " atoms"]:
+    """Position of each atomic number in `species`; raises ValueError naming both sets for one that is not there."""
+    index = table[z]
+    if z.numel() and bool((index < 0).any()):
+        found = sorted({symbol(int(n)) for n in z.unique()})
+        raise ValueError(f"Potential: the structure holds {', '.join(found)}; this model knows {', '.join(species)}")
+    return index
 
 
 def check_species(graphs: Iterable, species: Iterable[str | int]) -> None:

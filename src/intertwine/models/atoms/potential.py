@@ -8,10 +8,8 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from intertwine.data.atoms.action import AtomsAction, PotentialOutputAction
-from intertwine.data.atoms.species import atomic_numbers, symbol
+from intertwine.data.atoms.species import look_up, species_table
 from intertwine.groups import SE, E, Group
-
-_HIGHEST_NUMBER = 118
 
 
 class Backbone(Protocol):
@@ -81,10 +79,7 @@ class Potential(nn.Module):
     def _reset_constants(self, device: torch.device) -> None:
         self.shift = torch.tensor(self.energy_shift, dtype=torch.float64, device=device)
         self.scale = torch.tensor(self.energy_scale, dtype=torch.float64, device=device)
-        index = torch.full((_HIGHEST_NUMBER + 1,), -1, dtype=torch.int64)
-        for i, name in enumerate(self.species):
-            index[atomic_numbers([name])[0]] = i
-        self.index_of_number = index.to(device)
+        self.index_of_number = species_table(self.species).to(device)
 
     def _apply(self, fn: Any, recurse: bool = True) -> "Potential":
         # `.float()` must not round the shifts, and `.to(device)` must move them: so they are written anew.
@@ -130,13 +125,7 @@ class Potential(nn.Module):
 
     def species_index(self, z: Int[Tensor, " atoms"]) -> Int[Tensor, " atoms"]:
         """Position of each atomic number in `species`; raises ValueError naming both sets for one never seen."""
-        index = self.index_of_number[z]
-        if z.numel() and bool((index < 0).any()):
-            found = sorted({symbol(int(n)) for n in z.unique()})
-            raise ValueError(
-                f"Potential: the structure holds {', '.join(found)}; this model knows {', '.join(self.species)}"
-            )
-        return index
+        return look_up(self.index_of_number, z, self.species)
 
     def forward(self, batch: Any, *, training: bool | None = None) -> dict[str, Tensor]:
         """Energy [G] and atom_energy [N] in eV (float64), forces [N, 3] in eV/Å, stress [G, 3, 3] in eV/Å³.
