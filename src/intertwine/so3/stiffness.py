@@ -11,7 +11,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from ..groups import SO, Group, O
+from ..groups import SE, SO, E, Group, O
 from ..groups.group import Element
 from ..reps import Action
 from ..reps.action import check_batch
@@ -73,12 +73,12 @@ def directional_modulus(
 class Mandel(Action):
     """Mandel matrices, Float[Tensor, "*batch 6 6"]: M -> Q M Qᵀ with the orthogonal 6 x 6 matrix Q of a rotation.
 
-    group: O(3) or SO(3); inversion does nothing. Raises ValueError for another group.
+    group: O(3), SO(3), E(3) or SE(3); inversion and translations do nothing. Raises ValueError for another group.
     """
 
     def __init__(self, group: Group):
-        if group not in (O(3), SO(3)):
-            raise ValueError(f"Mandel: tensors of space turn under O(3) or SO(3), not {group}")
+        if group not in (O(3), SO(3), E(3), SE(3)):
+            raise ValueError(f"Mandel: tensors of space turn under O(3), SO(3), E(3) or SE(3), not {group}")
         self.group = group
 
     def act(self, g: Element, x: Float[Tensor, "*batch 6 6"]) -> Float[Tensor, "*batch 6 6"]:
@@ -86,7 +86,8 @@ class Mandel(Action):
         if x.shape[-2:] != (6, 6):
             raise ValueError(f"{self}: the last two axes must be 6, the data has shape {tuple(x.shape)}")
         check_batch(self, g.shape[:-2], x.shape[:-2])
-        Q = self.matrix(g.to(x.device, x.dtype))
+        R = self.group.linear_part(g) if isinstance(self.group, E) else g
+        Q = self.matrix(R.to(x.device, x.dtype))
         Q = Q.reshape(*Q.shape[:-2], *[1] * (x.ndim - Q.ndim), 6, 6)
         return Q @ x @ Q.mT
 

@@ -1,6 +1,8 @@
 """Interatomic potentials: networks for atoms, and the `Potential` that turns one into energies, forces and stress."""
 
 from .cartesian import Cartesian as Cartesian
+from .elasticity import LatticeElasticityNet as LatticeElasticityNet
+from .elasticity import LatticeTensorNet as LatticeTensorNet
 from .mace import MACE as MACE
 from .nequip import NequIP as NequIP
 from .pair import Pair as Pair
