@@ -25,6 +25,7 @@ from .norm import DegreeRMSNorm as DegreeRMSNorm
 from .norm import EquivariantBatchNorm as EquivariantBatchNorm
 from .norm import InstanceNorm as InstanceNorm
 from .norm import SeparableLayerNorm as SeparableLayerNorm
+from .norm_gate import NormGate as NormGate
 from .pointwise import Verdict as Verdict
 from .pointwise import admissible as admissible
 from .pointwise import admissible_laws as admissible_laws

@@ -4,6 +4,7 @@ from .cartesian import CartesianTensor as CartesianTensor
 from .cartesian import P as P
 from .edge_conv import EdgeConv as EdgeConv
 from .edge_frame import EdgeFrame as EdgeFrame
+from .expansion import Expansion as Expansion
 from .expressivity import expressivity as expressivity
 from .expressivity import interactability as interactability
 from .expressivity import table as table
