@@ -142,7 +142,7 @@ class ManyBodyInteraction(nn.Module):
         """The features of the next layer."""
         old = self.rep_in.split(h)
         x = self.rep_in.join([mixed(block, matrix) for block, matrix in zip(old, self.before)])
-        summed = self.conv.rep_out.split(self.conv(x, Y, weight, source, target, len(h)))
+        summed = self.conv.rep_out.split(self.conv(x, Y, weight, source, target, h.shape[0]))
         A = self.rep_sum.join([mixed(block, matrix, self.norm) for block, matrix in zip(summed, self.sums)])
         new = [mixed(m, W) for m, W in zip(self.rep_out.split(self.contraction(A, species)), self.after)]
         inputs = {irrep: block for (irrep, _), block in zip(self.rep_in.blocks, old)}
