@@ -30,7 +30,10 @@ def pins() -> dict[str, str]:
     return found
 
 
-def asked(extras: tuple[str, ...] = ("atoms", "train", "report", "xtb", "bench", "docs", "dev")) -> list[Requirement]:
+EXTRAS = ("atoms", "train", "report", "xtb", "dft", "bench", "docs", "dev")
+
+
+def asked(extras: tuple[str, ...] = EXTRAS) -> list[Requirement]:
     listed = [*PROJECT["dependencies"], *(r for extra in extras for r in PROJECT["optional-dependencies"][extra])]
     return [Requirement(requirement) for requirement in listed]
 
@@ -68,7 +71,7 @@ def test_the_wheel_tells_what_it_needs(wheel):
     assert told["Requires-Python"] == ">=3.11"
     core = {Requirement(r).name for r in told.get_all("Requires-Dist") if "extra ==" not in r}
     assert core == {"torch", "numpy", "scipy", "jaxtyping"}
-    assert set(told.get_all("Provides-Extra")) == {"atoms", "train", "report", "xtb", "bench", "docs", "dev", "all"}
+    assert set(told.get_all("Provides-Extra")) == {*EXTRAS, "all"}
     assert "intertwine = intertwine.cli:main" in archive.read(named["entry_points.txt"]).decode()
     assert "LICENSE" in named
 

@@ -2,6 +2,10 @@
 
 from .action import AtomsAction as AtomsAction
 from .action import PotentialOutputAction as PotentialOutputAction
+from .basis import Basis as Basis
+from .blocks import BlockLayout as BlockLayout
+from .blocks import Blocks as Blocks
+from .blocks import BlocksAction as BlocksAction
 from .checks import Checks as Checks
 from .checks import overlap as overlap
 from .dataset import AtomicDataset as AtomicDataset
@@ -30,6 +34,10 @@ from .lattices import collate_lattices as collate_lattices
 from .neighbors import VerletList as VerletList
 from .neighbors import batch_neighbor_list as batch_neighbor_list
 from .neighbors import neighbor_list as neighbor_list
+from .orbital_matrices import OrbitalMatrices as OrbitalMatrices
+from .orbital_matrices import dft_matrices as dft_matrices
+from .orbital_matrices import engine_axes as engine_axes
+from .orbital_matrices import xtb_matrices as xtb_matrices
 from .shifts import ShiftScale as ShiftScale
 from .shifts import fit_shift_scale as fit_shift_scale
 from .species import atomic_numbers as atomic_numbers

@@ -46,9 +46,29 @@ class XTB:
         self._bohr, self._hartree = units.Bohr, units.Hartree
         self._one_thread = _thread_limit(require("tblite._libtblite", "xtb").__file__)
         self._calculator = self._result = None
+        self._integrals = False
 
     def __call__(self, positions: Float[np.ndarray, "n 3"]) -> tuple[float, Float[np.ndarray, "n 3"]]:
         """Energy and forces at these positions. Raises SCFError, also after a second try from scratch."""
+        self._solve(positions)
+        forces = -self._result.get("gradient") * (self._hartree / self._bohr)
+        return float(self._result.get("energy")) * self._hartree, forces
+
+    def matrices(
+        self, positions: Float[np.ndarray, "n 3"]
+    ) -> tuple[Float[np.ndarray, "nao nao"], Float[np.ndarray, "nao nao"], int]:
+        """Converged Fock matrix F = S C diag(ε) Cᵀ S (Hartree), overlap S, and the number of valence electrons.
+
+        Orbitals stand in tblite's own order (see `engine_axes`). Raises as a call does.
+        """
+        self._integrals = True
+        self._solve(positions)
+        S, C = self._result.get("overlap-matrix"), self._result.get("orbital-coefficients")
+        SC = S @ C
+        F = (SC * self._result.get("orbital-energies")) @ SC.T
+        return (F + F.T) / 2, S, round(float(self._result.get("orbital-occupations").sum()))
+
+    def _solve(self, positions: np.ndarray) -> None:
         positions = np.asarray(positions, dtype=np.float64)
         if positions.shape != (len(self.numbers), 3) or not np.isfinite(positions).all():
             raise ValueError(f"XTB: positions must be finite, [{len(self.numbers)}, 3]; got shape {positions.shape}")
@@ -75,10 +95,10 @@ class XTB:
             calculator.set(name, value)
         self._calculator, self._result = calculator, None
 
-    def _evaluate(self) -> tuple[float, np.ndarray]:
+    def _evaluate(self) -> None:
+        if self._integrals:
+            self._calculator.set("save-integrals", 1)
         self._result = self._calculator.singlepoint(self._result, copy=False)
-        forces = -self._result.get("gradient") * (self._hartree / self._bohr)
-        return float(self._result.get("energy")) * self._hartree, forces
 
     def _formula(self) -> str:
         return (
