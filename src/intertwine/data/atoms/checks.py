@@ -12,7 +12,7 @@ from .graph import AtomicGraph
 from .neighbors import neighbor_list
 from .shifts import composition, least_squares
 from .species import atomic_numbers, species_defects, symbol
-from .units import suspect_units
+from .suspicion import suspect_units
 
 
 @dataclass(frozen=True)
