@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from intertwine.nn import full_graph, knn_graph, radius_graph
+from intertwine.nn import full_graph, knn_graph, nearest_edges, radius_graph
 
 
 def slow_pairs(near: torch.Tensor, batch: torch.Tensor, loops: bool) -> torch.Tensor:
@@ -55,3 +55,21 @@ def test_bad_input_is_named():
     for make in (lambda b: full_graph(2, b), lambda b: radius_graph(torch.zeros(2, 3), 1.0, b)):
         with pytest.raises(ValueError, match="2 nodes, but batch has shape"):
             make(torch.zeros(3, dtype=torch.int64))
+
+
+@pytest.mark.parametrize("k", [1, 3, 50])
+@pytest.mark.parametrize("nodes", [0, 1, 2, 12])
+def test_nearest_edges_are_those_of_a_loop(nodes, k, generator):
+    pos = torch.randn(nodes, 3, generator=generator, dtype=torch.float64)
+    source, target = full_graph(nodes)
+    order = torch.randperm(len(source), generator=generator)
+    source, target = source[order], target[order]
+    distance = (pos[source] - pos[target]).norm(dim=1)
+    if len(distance) > 2:
+        distance[1] = distance[0] + 1e-5  # a tie
+    kept = nearest_edges(distance, target, nodes, k)
+    for i in range(nodes):
+        own = distance[target == i]
+        reach = own.sort().values[min(k, len(own)) - 1] + 1e-4 if len(own) else 0.0
+        assert torch.equal(kept[target == i], own <= reach)
+        assert min(k, len(own)) <= kept[target == i].sum() <= min(k + 1, len(own))

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from scipy.linalg import solve_triangular
 
 from ..groups import Automorphism, Group, Wreath
@@ -92,7 +93,8 @@ def find(group: Group, U: Product, W: Product, options: Options) -> Kernel:
         raise ValueError(f"between: basis 'graphs' needs Automorphism(graph), a graph to map to; got {group}")
     for name, route in ROUTES:
         if options.method in ("auto", name):
-            kernel = route(group, U, W, options)
+            with torch.device("cpu"):  # whatever the default is: a model may be built on the meta device
+                kernel = route(group, U, W, options)
             if kernel is not None:
                 return orthonormalized(kernel) if options.basis == "orthonormal" else kernel
     raise ValueError(f"between: method {options.method!r} does not serve {U} -> {W} of {group}; use method='auto'")

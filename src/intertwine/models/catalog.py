@@ -37,6 +37,13 @@ ENTRIES = (
         "arXiv:2206.07697",
     ),
     Entry(
+        "EquiformerV2",
+        "intertwine.models.atoms.equiformer_v2",
+        "atoms: energies, direct forces",
+        "transformer for high degrees and large data; rotations only, direct forces (--model.forces direct)",
+        "arXiv:2306.12059",
+    ),
+    Entry(
         "Cartesian",
         "intertwine.models.atoms.cartesian",
         "atoms: energies, forces, stress",

@@ -11,6 +11,7 @@ from .gate import Gate as Gate
 from .gate import gate_rep as gate_rep
 from .graph import full_graph as full_graph
 from .graph import knn_graph as knn_graph
+from .graph import nearest_edges as nearest_edges
 from .graph import radius_graph as radius_graph
 from .grid_activation import S2Activation as S2Activation
 from .grid_activation import SeparableS2Activation as SeparableS2Activation

@@ -2,7 +2,7 @@
 
 import numpy as np
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from scipy.spatial import cKDTree
 from torch import Tensor
 
@@ -81,3 +81,22 @@ def _edges(near: np.ndarray, loops: bool, pos: Tensor) -> Tensor:
     source = np.concatenate([np.asarray(found, dtype=np.int64) for found in near])
     kept = slice(None) if loops else source != target
     return torch.from_numpy(np.stack([source[kept], target[kept]])).to(pos.device)
+
+
+def nearest_edges(
+    distance: Float[Tensor, " edges"], target: Int[Tensor, " edges"], nodes: int, k: int, *, tie: float = 1e-4
+) -> Bool[Tensor, " edges"]:
+    """Which edges come from the `k` nearest sources of their target, or from one no more than `tie` farther.
+
+    A node may be among the nearest of another but not the other way round. Raises ValueError for k < 1.
+    """
+    if k < 1:
+        raise ValueError(f"nearest_edges: k must be at least 1, got {k}")
+    distance = distance.detach()
+    by_distance = torch.argsort(distance, stable=True)
+    order = by_distance[torch.argsort(target[by_distance], stable=True)]
+    degree = target.new_zeros(nodes).index_add(0, target, torch.ones_like(target))
+    # Where a target has k edges or fewer, the last of them is kept too.
+    last = torch.cumsum(degree, 0) - degree + degree.clamp(max=k) - 1
+    reach = distance[order[last.clamp(min=0)]] if len(order) else distance.new_zeros(nodes)
+    return distance <= reach[target] + tie
