@@ -107,7 +107,7 @@ class ClebschGordan(nn.Module):
         for (i1, i2, members), table in zip(self.groups, tables):
             x, y, rest = self._meeting(taken[0][i1], taken[1][i2], [weights[p] for p in members])
             pairs = x.unsqueeze(1) * y
-            products = (table @ pairs.reshape(table.shape[1], -1)).view(-1, *pairs.shape[2:])
+            products = (table @ pairs.reshape(table.shape[1], -1)).view(len(table), *pairs.shape[2:])
             rows = products.split([self.sides[2].blocks[self.paths[p].i3][0].dim for p in members])
             for p, z, w in zip(members, rows, rest):
                 k = self.paths[p].i3

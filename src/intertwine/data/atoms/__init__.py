@@ -37,6 +37,7 @@ from .neighbors import neighbor_list as neighbor_list
 from .orbital_matrices import OrbitalMatrices as OrbitalMatrices
 from .orbital_matrices import dft_matrices as dft_matrices
 from .orbital_matrices import engine_axes as engine_axes
+from .orbital_matrices import mean_blocks as mean_blocks
 from .orbital_matrices import xtb_matrices as xtb_matrices
 from .shifts import ShiftScale as ShiftScale
 from .shifts import fit_shift_scale as fit_shift_scale

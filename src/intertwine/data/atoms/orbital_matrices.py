@@ -97,6 +97,40 @@ def dft_matrices(images: Iterable, *, xc: str = "pbe", basis: str = "def2-svp", 
     return found
 
 
+def mean_blocks(matrices: Sequence[OrbitalMatrices]) -> dict[int, list[list[float]]]:
+    """For each element the mean diagonal block of molecules, its invariant part alone: the `shift` of a QHNet.
+
+    A block between shells of equal degree becomes its mean trace times the unit matrix, any other becomes zero.
+    Raises ValueError for no molecules, and for bases in which an element has different shells.
+    """
+    if not matrices:
+        raise ValueError("mean_blocks: no molecules")
+    found: dict[int, list[np.ndarray]] = {}
+    shells: dict[int, tuple[int, ...]] = {}
+    for one in matrices:
+        start = 0
+        for z in one.numbers.tolist():
+            own = one.basis.shells[z]
+            if shells.setdefault(z, own) != own:
+                raise ValueError(f"mean_blocks: element {z} has shells {list(own)} here and {list(shells[z])} before")
+            size = sum(2 * l + 1 for l in own)
+            found.setdefault(z, []).append(one.hamiltonian[start : start + size, start : start + size])
+            start += size
+    return {z: invariant_part(np.mean(blocks, 0), shells[z]).tolist() for z, blocks in sorted(found.items())}
+
+
+def invariant_part(block: Float[np.ndarray, "n n"], degrees: Sequence[int]) -> Float[np.ndarray, "n n"]:
+    """What rotations leave of a block of one atom: mean traces times unit matrices, between shells of equal degree."""
+    out = np.zeros_like(block)
+    starts = np.cumsum([0, *(2 * l + 1 for l in degrees)])
+    for l1, a in zip(degrees, starts):
+        for l2, b in zip(degrees, starts):
+            if l1 == l2:
+                dim = 2 * l1 + 1
+                out[a : a + dim, b : b + dim] = np.trace(block[a : a + dim, b : b + dim]) / dim * np.eye(dim)
+    return out
+
+
 def engine_axes(engine: str, degrees: Sequence[int]) -> Float[np.ndarray, "nao nao"]:
     """The orthogonal matrix Q with A_engine = Q A Qᵀ, for orbitals of shells of these degrees; A is in our order.
 

@@ -6,6 +6,11 @@ from .elasticity import LatticeTensorNet as LatticeTensorNet
 from .equiformer_v2 import EquiformerV2 as EquiformerV2
 from .mace import MACE as MACE
 from .nequip import NequIP as NequIP
+from .orbitals import BlockLoss as BlockLoss
+from .orbitals import Orbitals as Orbitals
+from .orbitals import orbital_energies as orbital_energies
+from .orbitals import orbital_metrics as orbital_metrics
 from .pair import Pair as Pair
 from .potential import Backbone as Backbone
 from .potential import Potential as Potential
+from .qhnet import QHNet as QHNet
