@@ -104,7 +104,7 @@ CLAIM = Claim(
         **{"degree": 2, "hidden": 8, "bottleneck": 4, "layers": 2, "start_layer": 0, "rate": 5e-3},
     },
     full={
-        **{"train": 500, "test": 200, "steps": 1500, "batch": 32},
+        **{"train": 500, "test": 200, "steps": 800, "batch": 32},
         **{"degree": 2, "hidden": 32, "bottleneck": 8, "layers": 5, "start_layer": 2},
     },
 )
