@@ -120,6 +120,7 @@ def test_messages_of_all_edges_never_exist(generator):
     r = torch.randn(edges, 3, generator=generator).requires_grad_()
     src, dst = (torch.randint(nodes, (edges,), generator=generator) for _ in range(2))
     frame = EdgeFrame.from_vectors(r, lmax)
+    assert frame.blocks  # made once for all layers, and no message
     with Largest() as largest:
         torch.autograd.grad(layer(x, frame, src, dst).sum(), [x, *layer.parameters()])
     assert largest.numel < edges * 16 * channels / 2

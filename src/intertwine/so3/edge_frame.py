@@ -31,8 +31,15 @@ class EdgeFrame:
     Source: arXiv:2302.03655, section 4; the derivative is ours.
     """
 
-    def __init__(self, direction: Tensor, blocks: tuple[Tensor, ...], lmax: int, mmax: int):
-        self.direction, self.blocks, self.lmax, self.mmax = direction, blocks, lmax, mmax
+    def __init__(self, direction: Tensor, blocks: tuple[Tensor, ...] | None, lmax: int, mmax: int):
+        self.direction, self._blocks, self.lmax, self.mmax = direction, blocks, lmax, mmax
+
+    @property
+    def blocks(self) -> tuple[Tensor, ...]:
+        """The matrix D of every degree, made when first asked for: convolutions of low degree go without."""
+        if self._blocks is None:
+            self._blocks = _matrices(self.direction.detach(), self.lmax, self.mmax)
+        return self._blocks
 
     @classmethod
     def from_vectors(cls, vectors: Float[Tensor, "edges 3"], lmax: int, mmax: int | None = None) -> "EdgeFrame":
@@ -48,7 +55,7 @@ class EdgeFrame:
         direction = unit(vectors)
         if not torch.compiler.is_compiling():
             _refuse_zero(direction)
-        return cls(direction, _matrices(direction.detach(), lmax, mmax), lmax, mmax)
+        return cls(direction, None, lmax, mmax)
 
     def into(self, x: Float[Tensor, "edges components channels"]) -> Orders:
         """Features of the edges, components (lmax+1)², as seen in the frame: Dᵀx, sorted by order."""

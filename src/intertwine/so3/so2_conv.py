@@ -1,15 +1,18 @@
 """Convolution over edges at O(L³): in the frame of its edge, a rotation-equivariant map mixes only equal orders."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from .edge_frame import EdgeFrame, Orders, check_orders
+from .so2_chunks import chunk_bytes
 from .so2_edge_sum import SO2EdgeSum
 from .so2_plan import SO2Plan, convolve, edge_sum
+from .so2_vectors import vector_sum
+from .so2_whole import whole_sum
 from .wigner import check_degree, clebsch_gordan
 
 
@@ -126,13 +129,31 @@ class SO2EdgeConv(nn.Module):
             )
         conv._check_scale(scale, len(src))
         n_nodes = len(x) if n_nodes is None else n_nodes
+        plan, weights, direction, lmax = (
+            conv.plan,
+            list(conv.weights),
+            frame.direction,
+            max(conv.lmax_in, conv.lmax_out),
+        )
+        if lmax <= 1:
+            return vector_sum(plan, x, direction, conv.bias, scale, src, dst, weights, n_nodes)
         if torch.compiler.is_compiling():
             # torch 2.13 compiles an autograd function inside torch.func.grad to wrong second derivatives, silently
-            return edge_sum(conv.plan, frame, x, list(conv.weights), conv.bias, scale, src, dst, n_nodes)
-        blocks = frame.blocks[: max(conv.lmax_in, conv.lmax_out) + 1]
-        return SO2EdgeSum.apply(
-            conv.plan, n_nodes, x, frame.direction, conv.bias, scale, src, dst, *conv.weights, *blocks
-        )
+            return edge_sum(plan, frame, x, weights, conv.bias, scale, src, dst, n_nodes)
+        blocks = frame.blocks[: lmax + 1]
+        if _twice(plan, x, direction, weights, len(src)):
+            return whole_sum(plan, x, direction, conv.bias, scale, src, dst, weights, blocks, n_nodes)
+        return SO2EdgeSum.apply(plan, n_nodes, x, direction, conv.bias, scale, src, dst, *weights, *blocks)
+
+
+_WHOLE_BYTES, _WHOLE_DEGREE = 1 << 25, 3  # up to here, on the CPU, kept messages beat messages made again; measured
+
+
+def _twice(plan: SO2Plan, x: Tensor, direction: Tensor, weights: Sequence[Tensor], edges: int) -> bool:
+    """Whether forces are trained, so that a second derivative will come, on a graph small enough to keep messages."""
+    trained = torch.is_grad_enabled() and direction.requires_grad and any(w.requires_grad for w in weights)
+    small = max(plan.lmax_in, plan.lmax_out) <= _WHOLE_DEGREE and edges * chunk_bytes(plan, x) <= _WHOLE_BYTES
+    return trained and small and x.device.type == "cpu"
 
 
 def so2_weights_from_cg(
