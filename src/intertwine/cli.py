@@ -46,6 +46,7 @@ def parser() -> argparse.ArgumentParser:
         commands.add_parser(name, help=text)
     _add_audit(commands)
     _add_basis(commands)
+    _add_pack(commands)
     models = commands.add_parser("models", help="list the models there are")
     models.set_defaults(run=_models)
     bench = commands.add_parser("bench", help="time ours and the peers side by side, as ratios")
@@ -86,6 +87,19 @@ def _add_basis(commands: Any) -> None:
     basis.set_defaults(run=_basis)
 
 
+def _add_pack(commands: Any) -> None:
+    pack = commands.add_parser("pack", help="check structure files and put them into one .lmdb file for training")
+    pack.add_argument(
+        "files", nargs="+", metavar="FILE", help="structure files; the last one is the .lmdb file to write"
+    )
+    pack.add_argument("--cutoff", type=float, help="count neighbours within so many Å, for --data.max_edges")
+    pack.add_argument("--float32", action="store_true", help="positions and forces in single precision: half the size")
+    pack.add_argument("--on-bad", choices=("raise", "drop"), default="raise", help="what to do with bad frames (raise)")
+    for label in ("energy", "forces", "stress"):
+        pack.add_argument(f"--{label}", default=label, metavar="KEY", help=f"the name of the {label} in the files")
+    pack.set_defaults(run=_pack)
+
+
 def _models(arguments: argparse.Namespace) -> int:
     from intertwine.models.catalog import ENTRIES
 
@@ -111,6 +125,28 @@ def _basis(arguments: argparse.Namespace) -> int:
     if arguments.plot and space.dim:
         maps.plot_basis(space, arguments.plot)
         print(f"\ndrawn: {arguments.plot}")
+    return 0
+
+
+def _pack(arguments: argparse.Namespace) -> int:
+    from intertwine.data.atoms import Keys, pack, read
+
+    *sources, out = arguments.files
+    if not sources:
+        raise ValueError(f"pack: nothing to put into {out}; name structure files before it")
+    keys = Keys(energy=arguments.energy, forces=arguments.forces, stress=arguments.stress)
+    isolated: dict[int, float] = {}
+
+    def graphs() -> Any:
+        for path in sources:  # one file in memory at a time
+            part = read(path, keys=keys, on_bad=arguments.on_bad)
+            isolated.update(part.isolated)
+            yield from part
+
+    count = pack(
+        graphs(), out, isolated=isolated, cutoff=arguments.cutoff, real="float32" if arguments.float32 else "float64"
+    )
+    print(f"{count:,} structures packed into {out}, {os.path.getsize(out) / count:,.0f} bytes each")
     return 0
 
 

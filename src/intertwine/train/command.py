@@ -63,6 +63,9 @@ class PotentialCLI(LightningCLI):
         parser.add_argument(
             "--out", type=str | None, default=None, help="Folder of the run; default runs/<name of the data file>."
         )
+        parser.add_argument(
+            "--save_every", type=int | None, default=None, help="Steps between writes of last.ckpt, besides validation."
+        )
 
     def parse_arguments(self, parser: LightningArgumentParser, args: Any) -> None:
         path = _value_of("--ckpt_path", sys.argv)
@@ -87,12 +90,15 @@ class PotentialCLI(LightningCLI):
         if config.get("logger") in (None, True):
             kwargs["logger"] = loggers(self.folder) if fit else False
         if fit:
-            kwargs["callbacks"] = [*(config.get("callbacks") or []), KeepCheckpoints(str(self.folder))]
+            kwargs["callbacks"] = [*(config.get("callbacks") or []), self._keep()]
             self.model.run_config = self.parser.dump(self.config)
         else:
             self.save_config_callback = None
             kwargs["enable_checkpointing"] = False
         return super().instantiate_trainer(**kwargs)
+
+    def _keep(self) -> KeepCheckpoints:
+        return KeepCheckpoints(str(self.folder), every=self._get(self.config, "save_every"))
 
     def _folder(self, fit: bool) -> Path:
         out, checkpoint = self._get(self.config, "out"), self._get(self.config, "ckpt_path")

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any, Literal
 
 import lightning.pytorch as pl
+import numpy as np
 import torch
 
 from intertwine.data.atoms import AtomicDataset, Checks, Keys, ShiftScale, fit_shift_scale, read
@@ -14,7 +15,10 @@ from intertwine.data.atoms.checks import DEFAULT_CHECKS
 from intertwine.data.atoms.keys import DEFAULT_KEYS
 from intertwine.data.atoms.species import symbol
 
-from .batches import Loader, Order, Packed
+from .batches import Loader, Packed
+from .order import Balanced, Order
+
+_KNOWN = 10_000  # structures of a set on disk that its facts are measured on
 
 
 @dataclass(frozen=True)
@@ -32,11 +36,14 @@ class Facts:
 class AtomicDataModule(pl.LightningDataModule):
     """Reads structures with energies, forces and stress, and hands out batches.
 
-    path: one structure file or several (isolated atoms in any of them fix the energy shifts), or an AtomicDataset.
+    path: one structure file or several (isolated atoms in any of them fix the energy shifts), an .lmdb file made by
+    `data.atoms.pack`, which stays on disk, or an AtomicDataset.
     val, test: a share (0.1) or a count of the structures in `path`, or a file; test None or 0 for none. predict: a
-    file, else the test set. cutoff: Å. batch_size: structures per process and step. keys: names of the labels in the
-    file. split: "blocks" keeps neighbouring frames of a trajectory together, "random" suits independent structures.
-    shift, scale: see `data.atoms.fit_shift_scale`. on_bad: "raise", "drop" or "report".
+    file, else the test set. cutoff: Å. batch_size: structures per process and step; with max_atoms, max_edges or both,
+    training batches hold as many structures as fit instead. workers: processes that prepare batches for training in
+    advance. keys: names of the labels in the file. split: "blocks" keeps neighbouring frames of a trajectory together,
+    "random" suits independent structures. shift, scale: see `data.atoms.fit_shift_scale`. on_bad: "raise", "drop" or
+    "report".
     Raises ValueError for sizes out of range; DataError naming file, frame and fix.
     """
 
@@ -49,6 +56,9 @@ class AtomicDataModule(pl.LightningDataModule):
         cutoff: float = 5.0,
         batch_size: int = 5,
         eval_batch_size: int = 32,
+        max_atoms: int | None = None,
+        max_edges: int | None = None,
+        workers: int = 0,
         keys: Keys = DEFAULT_KEYS,
         checks: Checks = DEFAULT_CHECKS,
         on_bad: Literal["raise", "drop", "report"] = "raise",
@@ -62,6 +72,12 @@ class AtomicDataModule(pl.LightningDataModule):
             raise ValueError(f"AtomicDataModule: cutoff must be positive, got {cutoff} Å")
         if batch_size < 1 or eval_batch_size < 1:
             raise ValueError(f"AtomicDataModule: batch sizes must be at least 1, got {batch_size}, {eval_batch_size}")
+        if workers < 0 or any(bound is not None and bound < 1 for bound in (max_atoms, max_edges)):
+            raise ValueError(
+                "AtomicDataModule: workers must be >= 0, max_atoms and max_edges at least 1, got "
+                f"{workers}, {max_atoms}, {max_edges}"
+            )
+        self.max_atoms, self.max_edges, self.workers = max_atoms, max_edges, workers
         self.path, self.val, self.test, self.predict = path, val, test, predict
         self.cutoff, self.batch_size, self.eval_batch_size = float(cutoff), batch_size, eval_batch_size
         self.keys, self.checks, self.on_bad = keys, checks, on_bad
@@ -70,6 +86,7 @@ class AtomicDataModule(pl.LightningDataModule):
         values = {
             **{"val": val, "test": test, "cutoff": self.cutoff, "batch_size": batch_size, "split": split, "seed": seed},
             **{"eval_batch_size": eval_batch_size, "keys": asdict(keys), "on_bad": on_bad, "shift": shift},
+            **{"max_atoms": max_atoms, "max_edges": max_edges, "workers": workers},
             **{"scale": scale, **({} if isinstance(path, AtomicDataset) else {"path": path})},
         }
         self.save_hyperparameters(values)  # a checkpoint remembers where its data came from
@@ -102,10 +119,10 @@ class AtomicDataModule(pl.LightningDataModule):
 
     @cached_property
     def facts(self) -> Facts:
-        """Species, neighbour count, shifts and scale of the training set."""
-        train = self.parts["train"]
-        shift_scale = fit_shift_scale(train, shift=self.shift, scale=self.scale)
-        digest = hashlib.sha256()
+        """Species, neighbour count, shifts and scale of the training set; of a large set on disk, from a sample."""
+        train = _sample(self.parts["train"], self.seed)
+        shift_scale = fit_shift_scale(train, map(symbol, train.species), shift=self.shift, scale=self.scale)
+        digest = hashlib.sha256(str(len(self.parts["train"])).encode() if train.store is not None else b"")
         for graph in train:
             for tensor in (graph.pos, graph.z, graph.cell, graph.energy, graph.forces):
                 digest.update(tensor.contiguous().numpy().tobytes())
@@ -121,7 +138,10 @@ class AtomicDataModule(pl.LightningDataModule):
     @property
     def config_types(self) -> tuple[str, ...]:
         """Configuration types that occur, the same list on every process."""
-        return tuple(sorted({g.config_type for part in self.parts.values() for g in part}))
+        stores = [part.store for part in self.parts.values()]
+        found = {kind for store in stores if store is not None for kind in store.config_types}
+        listed = [part for part in self.parts.values() if part.store is None]
+        return tuple(sorted(found | {g.config_type for part in listed for g in part}))
 
     # --- batches ---------------------------------------------------------------------------------------------------
 
@@ -130,9 +150,23 @@ class AtomicDataModule(pl.LightningDataModule):
         if not len(part):
             return []
         if name not in self._packed:
-            self._packed[name] = Packed(list(part))
-        size = self.batch_size if shuffle else self.eval_batch_size
-        return Loader(self._packed[name], Order(len(part), size, shuffle=shuffle, seed=self.seed))
+            self._packed[name] = Packed(part if part.store is not None else list(part))
+        if not shuffle:
+            order = Order(len(part), self.eval_batch_size, shuffle=False)
+            return Loader(self._packed[name], order)
+        bounds = [
+            (sizes(), most)
+            for most, sizes in ((self.max_atoms, lambda: part.natoms), (self.max_edges, lambda: part.nedges))
+            if most is not None
+        ]
+        if bounds:
+            order = Balanced(bounds, seed=self.seed)
+        else:
+            order = Order(len(part), self.batch_size, shuffle=True, seed=self.seed)
+        return Loader(self._packed[name], order, accumulate=self._accumulated, workers=self.workers)
+
+    def _accumulated(self) -> int:
+        return self.trainer.accumulate_grad_batches if self.trainer is not None else 1
 
     def train_dataloader(self) -> Any:
         return self._loader("train", shuffle=True)
@@ -155,3 +189,12 @@ class AtomicDataModule(pl.LightningDataModule):
     def transfer_batch_to_device(self, batch: Any, device: torch.device, dataloader_idx: int) -> Any:
         # Walking the fields of a batch that is already there costs 0.3 ms a step.
         return batch if batch.pos.device == device else batch.to(device)
+
+
+def _sample(part: AtomicDataset, seed: int) -> AtomicDataset:
+    """The set itself where it is small or in memory; else some structures at random and some of every species."""
+    if part.store is None or len(part) <= _KNOWN:
+        return part
+    drawn = np.random.default_rng(seed).choice(len(part), _KNOWN, replace=False)
+    rare = np.flatnonzero(np.isin(part.rows, np.concatenate(list(part.store.examples.values()))))
+    return part[np.union1d(drawn, rare)]

@@ -9,21 +9,25 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as pl
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import TensorBoardLogger
 
 from .checkpoint import SafetensorsIO
 from .data import AtomicDataModule
 from .keep import KeepCheckpoints
+from .log import History
 from .potential import PotentialModule
 
 
 def loggers(folder: str | Path) -> list[Any]:
     """CSV and TensorBoard logs side by side in one folder."""
-    return [CSVLogger(str(folder), name="", version=""), TensorBoardLogger(str(folder), name="", version="")]
+    return [History(folder), TensorBoardLogger(str(folder), name="", version="")]
 
 
 def trainer(folder: str | Path, **options: Any) -> pl.Trainer:
-    """A Lightning Trainer that writes safe checkpoints and both logs into `folder`; options go to `Trainer`."""
+    """A Lightning Trainer that writes safe checkpoints and both logs into `folder`; options go to `Trainer`.
+
+    save_every: steps between two writes of `last.ckpt`, besides those after validation.
+    """
     defaults: dict[str, Any] = {
         "accelerator": "auto",
         "devices": 1,
@@ -35,7 +39,8 @@ def trainer(folder: str | Path, **options: Any) -> pl.Trainer:
         "use_distributed_sampler": False,
         "log_every_n_steps": 50,
     }
-    callbacks = [*(options.pop("callbacks", None) or []), KeepCheckpoints(str(folder))]
+    keep = KeepCheckpoints(str(folder), every=options.pop("save_every", None))
+    callbacks = [*(options.pop("callbacks", None) or []), keep]
     with quiet():
         return pl.Trainer(**(defaults | options), callbacks=callbacks)
 
@@ -54,7 +59,7 @@ def fit_potential(
 
     data: a structure file or a data module (`data_options` go to `AtomicDataModule` in the first case); folder: where
     checkpoints and logs go; max_time: seconds of training; resume: a checkpoint to go on from; trainer_options:
-    anything `lightning.Trainer` takes, such as max_epochs.
+    anything `lightning.Trainer` takes, such as max_epochs, and save_every, the steps between two writes of `last.ckpt`.
     Raises ValueError when nothing limits the run, and what reading the data and training raise.
     """
     limits = (max_time, *(trainer_options.get(name) for name in ("max_epochs", "max_steps")))

@@ -39,35 +39,38 @@ class EnergyForceLoss:
         """`loss`, to be differentiated on this process, and its parts `energy`, `forces`, `stress` (unweighted).
 
         With W processes each returns W · (its own sum) / (count over all), so that the average of the gradients that
-        data parallelism takes is the gradient of the union batch, whatever each process holds.
+        data parallelism takes is the gradient of the union batch, whatever each process holds. `batch.step_counts`
+        (see `train.batches.Loader`) gives the counts beforehand, over batches whose gradients are accumulated too.
         """
-        sums, counts = [], []
+        sums, counts, given = [], [], getattr(batch, "step_counts", None)
         weight = batch.weight
-        for name, factor in (("energy", self.energy), ("forces", self.forces), ("stress", self.stress)):
+        for i, (name, factor) in enumerate((("energy", self.energy), ("forces", self.forces), ("stress", self.stress))):
             if factor == 0:
                 continue
-            total, count = getattr(self, f"_{name}")(prediction, batch, weight)
+            total, count, each = getattr(self, f"_{name}")(prediction, batch, weight)
             sums.append(total)
-            counts.append(count)
+            counts.append(each * (count if given is None else given[i]))
         count = torch.stack(counts).to(torch.float64)
-        world = 1
-        if dist.is_available() and dist.is_initialized() and (world := dist.get_world_size()) > 1:
-            dist.all_reduce(count)
-        parts = torch.stack([s.to(torch.float64) for s in sums]) * (world / count.clamp(min=1.0))
+        if given is None:
+            world = 1
+            if dist.is_available() and dist.is_initialized() and (world := dist.get_world_size()) > 1:
+                dist.all_reduce(count)
+            count = count.clamp(min=1.0) / world
+        parts = torch.stack([s.to(torch.float64) for s in sums]) / count
         factors = [f for f in (self.energy, self.forces, self.stress) if f > 0]
         loss = (parts * parts.new_tensor(factors)).sum()
         names = [n for n, f in zip(("energy", "forces", "stress"), (self.energy, self.forces, self.stress)) if f > 0]
         return {"loss": loss, **{name: part.detach() for name, part in zip(names, parts)}}
 
-    def _energy(self, prediction: Mapping[str, Tensor], batch: Any, weight: Tensor) -> tuple[Tensor, Tensor]:
+    def _energy(self, prediction: Mapping[str, Tensor], batch: Any, weight: Tensor) -> tuple[Tensor, Tensor, int]:
         present = batch.has_energy.reshape(-1)
         difference = prediction["energy"] - torch.where(present, batch.energy.reshape(-1), 0.0).to(torch.float64)
         if self.per_atom:
             difference = difference / batch.natoms
         value = self._measure(difference) * weight.to(difference.dtype)
-        return torch.where(present, value, 0.0).sum(), present.sum()
+        return torch.where(present, value, 0.0).sum(), present.sum(), 1
 
-    def _forces(self, prediction: Mapping[str, Tensor], batch: Any, weight: Tensor) -> tuple[Tensor, Tensor]:
+    def _forces(self, prediction: Mapping[str, Tensor], batch: Any, weight: Tensor) -> tuple[Tensor, Tensor, int]:
         present = batch.has_forces.reshape(-1)[batch.batch]
         predicted = prediction["forces"]
         difference = predicted - torch.where(present[:, None], batch.forces, 0.0).to(predicted.dtype)
@@ -76,14 +79,14 @@ class EnergyForceLoss:
         else:
             value, per_atom = self._measure(difference).sum(dim=1), 3
         value = value * weight.to(value.dtype)[batch.batch]
-        return torch.where(present, value, 0.0).sum(), per_atom * present.sum()
+        return torch.where(present, value, 0.0).sum(), present.sum(), per_atom
 
-    def _stress(self, prediction: Mapping[str, Tensor], batch: Any, weight: Tensor) -> tuple[Tensor, Tensor]:
+    def _stress(self, prediction: Mapping[str, Tensor], batch: Any, weight: Tensor) -> tuple[Tensor, Tensor, int]:
         present = batch.has_stress.reshape(-1)
         predicted = prediction["stress"]
         difference = predicted - torch.where(present[:, None, None], batch.stress, 0.0).to(predicted.dtype)
         value = self._measure(difference).sum(dim=(1, 2)) * weight.to(difference.dtype)
-        return torch.where(present, value, 0.0).sum(), 9 * present.sum()
+        return torch.where(present, value, 0.0).sum(), present.sum(), 9
 
     def _measure(self, difference: Tensor) -> Tensor:
         match self.kind:

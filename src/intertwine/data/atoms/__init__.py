@@ -43,6 +43,8 @@ from .shifts import ShiftScale as ShiftScale
 from .shifts import fit_shift_scale as fit_shift_scale
 from .species import atomic_numbers as atomic_numbers
 from .species import check_species as check_species
+from .store import Store as Store
+from .store import pack as pack
 from .suspicion import off_scale as off_scale
 from .units import Units as Units
 from .xtb import XTB as XTB

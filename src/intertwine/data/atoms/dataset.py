@@ -8,6 +8,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from jaxtyping import Bool, Int
 from torch.utils.data import Dataset
 
 from .. import split as splitting
@@ -16,6 +17,7 @@ from .errors import DataError, DataWarning, Defect, ReadReport
 from .graph import AtomicGraph, cast, connect, from_ase, to_ase
 from .keys import DEFAULT_KEYS, Keys, available
 from .species import symbol
+from .store import Store
 from .units import Units
 
 
@@ -56,7 +58,8 @@ class AtomicDataset(Dataset):
     """A list of AtomicGraphs: `dataset[3]` is a graph, `dataset[10:20]` or `dataset[[4, 2]]` another AtomicDataset.
 
     graphs: without edges, float64; with `cutoff` (Å) the neighbour list of a graph is built when it is first asked for
-    and remembered. `isolated`: energies of isolated atoms, eV by atomic number. `report`: what reading found.
+    and remembered. A `Store` stays on disk: its graphs are read, and their neighbours found, every time.
+    `isolated`: energies of isolated atoms, eV by atomic number. `report`: what reading found.
     Raises ValueError for cutoff <= 0.
     """
 
@@ -72,7 +75,7 @@ class AtomicDataset(Dataset):
     ):
         if cutoff is not None and not cutoff > 0:
             raise ValueError(f"AtomicDataset: cutoff must be positive (Å), got {cutoff}")
-        self._graphs = list(graphs)
+        self._graphs = graphs if isinstance(graphs, Store) else list(graphs)
         self._ready: dict[int, AtomicGraph] = {}  # by position in _graphs; shared with the slices of this set
         self._rows = np.arange(len(self._graphs))
         self.cutoff, self.max_neighbors, self.dtype = cutoff, max_neighbors, dtype
@@ -110,12 +113,57 @@ class AtomicDataset(Dataset):
         return (self[i] for i in range(len(self)))
 
     def _graph(self, row: int) -> AtomicGraph:
-        if row not in self._ready:
-            graph = self._graphs[row]
-            if self.cutoff is not None:
-                graph = connect(graph, self.cutoff, max_neighbors=self.max_neighbors)
-            self._ready[row] = graph if self.dtype == torch.float64 else cast(graph, self.dtype)
-        return self._ready[row]
+        if row in self._ready:
+            return self._ready[row]
+        graph = self._graphs[row]
+        if self.cutoff is not None:
+            graph = connect(graph, self.cutoff, max_neighbors=self.max_neighbors)
+        graph = graph if self.dtype == torch.float64 else cast(graph, self.dtype)
+        if self.store is None:
+            self._ready[row] = graph
+        return graph
+
+    @property
+    def store(self) -> Store | None:
+        """The file on disk that the structures are read from one by one, or None: they are in memory."""
+        return self._graphs if isinstance(self._graphs, Store) else None
+
+    @property
+    def rows(self) -> Int[np.ndarray, " structures"]:
+        """Where each structure stands in the set that this one was sliced from."""
+        return self._rows
+
+    @property
+    def natoms(self) -> Int[np.ndarray, " structures"]:
+        """Atoms of every structure; reads no structure of a store."""
+        if self.store is not None:
+            return self.store.natoms[self._rows]
+        return np.array([len(self._graphs[row].z) for row in self._rows], dtype=np.int64)
+
+    @property
+    def labelled(self) -> Bool[np.ndarray, "structures 3"]:
+        """Whether energy, forces, stress of every structure are there; reads no structure of a store."""
+        if self.store is not None:
+            return self.store.labelled[self._rows]
+        names = ("has_energy", "has_forces", "has_stress")
+        return np.array([[bool(self._graphs[row][name]) for name in names] for row in self._rows]).reshape(-1, 3)
+
+    @property
+    def nedges(self) -> Int[np.ndarray, " structures"]:
+        """Neighbours of every structure within `cutoff`; a store must have been packed with the same cutoff.
+
+        Raises ValueError without a cutoff, or naming the two that differ.
+        """
+        if self.cutoff is None:
+            raise ValueError("AtomicDataset: without a cutoff there are no edges to count; give it one")
+        if self.store is None:
+            return np.array([graph.edge_index.shape[1] for graph in self], dtype=np.int64)
+        if self.store.cutoff != self.cutoff or self.max_neighbors is not None:
+            raise ValueError(
+                f"AtomicDataset: {self.store.path} counts neighbours within {self.store.cutoff} Å, wanted are those "
+                f"within {self.cutoff} Å; pack it with --cutoff {self.cutoff:g}, or bound the atoms alone"
+            )
+        return self.store.edges[self._rows]
 
     def with_cutoff(
         self, cutoff: float | None, *, max_neighbors: int | None = None, dtype: torch.dtype | None = None
@@ -159,7 +207,9 @@ class AtomicDataset(Dataset):
 
     @property
     def species(self) -> tuple[int, ...]:
-        """Atomic numbers that occur, ascending."""
+        """Atomic numbers that occur, ascending; of a store, those of the whole file."""
+        if self.store is not None:
+            return self.store.species
         return tuple(sorted({int(z) for row in self._rows for z in self._graphs[row].z.unique()}))
 
     @cached_property

@@ -16,6 +16,7 @@ from .dataset import AtomicDataset, assemble
 from .errors import DataError
 from .graph import AtomicGraph, to_ase
 from .keys import DEFAULT_KEYS, Keys
+from .store import Store
 from .units import Units
 
 _SIX = re.compile(r"""\b(stress|virial)\s*=\s*["'{\[]([^"'}\]]*)["'}\]]""")
@@ -34,10 +35,10 @@ def read(
 ) -> AtomicDataset:
     """Read one or several structure files into an AtomicDataset, checking every frame.
 
-    path: extended XYZ (also .xyz.gz and the like), or any format that ASE reads. index: frames as in ASE, such as
-    "::10". Isolated atoms (one atom in an open box, or `config_type` containing "isolated") are set aside in
-    `.isolated`. units: of the file, where they are not eV and Å. cutoff: Å, for the neighbour lists; without one, call
-    `.with_cutoff` later.
+    path: extended XYZ (also .xyz.gz and the like), any format that ASE reads, or one .lmdb file of `pack`, which was
+    checked when it was made and stays on disk. index: frames as in ASE, such as "::10". Isolated atoms (one atom in
+    an open box, or `config_type` containing "isolated") are set aside in `.isolated`. units: of the file, where they
+    are not eV and Å. cutoff: Å, for the neighbour lists; without one, call `.with_cutoff` later.
     on_bad: "raise" a DataError at the first defect, "drop" bad frames and count them, or "report": keep what can be
     kept and list everything in `.report`. Suspicious but usable frames give one DataWarning per kind.
     Raises DataError naming file, frame and fix; FileNotFoundError for a missing file.
@@ -45,6 +46,8 @@ def read(
     if on_bad not in ("raise", "drop", "report"):
         raise ValueError(f"read: on_bad must be raise, drop or report, got {on_bad!r}")
     paths = [path] if isinstance(path, (str, Path)) else list(path)
+    if packed := [one for one in paths if Path(one).suffix == ".lmdb"]:
+        return _packed(packed, paths, index).with_cutoff(cutoff, dtype=dtype)
     frames: list[tuple[str, int, object]] = []
     for one in map(Path, paths):
         if not one.is_file():
@@ -72,6 +75,17 @@ def write(path: str | Path, graphs, predictions: Sequence[dict[str, Tensor]] | N
     images = [to_ase(g, **more) if isinstance(g, AtomicGraph) else g for g, more in zip(graphs, extra)]
     with replacing(path) as temporary, open(temporary, "w", encoding="utf-8") as file:
         require("ase.io.extxyz", "atoms").write_xyz(file, images)
+
+
+def _packed(packed: Sequence[str | Path], paths: Sequence[str | Path], index: int | str | slice) -> AtomicDataset:
+    if len(paths) > 1:
+        raise DataError(
+            f"it is read alone, not with {len(paths) - 1} other files", path=packed[0], fix="pack all of them into one"
+        )
+    store = Store(packed[0])
+    chosen = require("ase.io.formats", "atoms").string2index(index) if isinstance(index, str) else index
+    whole = AtomicDataset(store, isolated=store.isolated)
+    return whole[[chosen]] if isinstance(chosen, int) else whole[chosen]
 
 
 def _select(path: Path, index: int | str | slice) -> Iterator[tuple[int, object]]:
