@@ -22,6 +22,7 @@ ENVELOPES = {
     "cosine": nn.CosineEnvelope(CUTOFF),
     "exp": nn.ExpEnvelope(CUTOFF),
     "bump": nn.SmoothBump(CUTOFF),
+    "switch": nn.ExpSwitch(CUTOFF),
 }
 EVERYTHING = {**BASES, **ENVELOPES}
 
@@ -97,7 +98,7 @@ def test_envelopes_fall_from_one_to_zero_and_stay_there(name):
 
 
 @pytest.mark.parametrize(
-    ("name", "order"), [("polynomial 6", 2), ("polynomial 2", 2), ("cosine", 1), ("exp", 3), ("bump", 3)]
+    ("name", "order"), [("polynomial 6", 2), ("polynomial 2", 2), ("cosine", 1), ("exp", 3), ("bump", 3), ("switch", 2)]
 )
 def test_envelopes_end_smoothly(name, order):
     envelope = ENVELOPES[name]
@@ -125,6 +126,14 @@ def test_formulas_at_one_point():
     }
     for name, value in expected.items():
         assert abs(ENVELOPES[name](r).item() - value) < 1e-14, name
+
+
+def test_the_switch_of_facet():
+    r = torch.tensor([0.0, 4.8, 5.1, 5.4, 5.7, 6.0], dtype=torch.float64)
+    expected = torch.tensor([1.0, 1.0, 0.956910, 0.5, 0.043090, 0.0], dtype=torch.float64)
+    assert_close(nn.ExpSwitch(6.0)(r), expected, atol=1e-6, rtol=0.0)
+    with pytest.raises(ValueError, match="ExpSwitch: start must be in"):
+        nn.ExpSwitch(CUTOFF, start=1.0)
 
 
 # --- everything
@@ -155,7 +164,7 @@ def test_dtype_and_shape_follow_the_input(name):
 
 @pytest.mark.parametrize("cutoff", [0.0, -1.0, math.inf, math.nan])
 @pytest.mark.parametrize(
-    "kind", ["Bessel", "Gaussian", "PolynomialEnvelope", "CosineEnvelope", "ExpEnvelope", "SmoothBump"]
+    "kind", ["Bessel", "Gaussian", "PolynomialEnvelope", "CosineEnvelope", "ExpEnvelope", "ExpSwitch", "SmoothBump"]
 )
 def test_a_cutoff_that_is_not_positive_is_refused(kind, cutoff):
     with pytest.raises(ValueError, match=f"{kind}: cutoff must be positive"):

@@ -110,9 +110,9 @@ def test_errors():
         nn.GridMLP(Irreps("2x0e + 3x1o"), (4,))
     with pytest.raises(ValueError, match="'2x0o \\+ 2x1e' changes sign under reflections"):
         nn.GridMLP(Irreps("2x0o + 2x1e"), (4,))
-    with pytest.raises(ValueError, match="3 heads do not divide 4 channels"):
+    with pytest.raises(ValueError, match="3 heads do not divide 4 channels in and 4 out"):
         nn.GridMLP(SPHERE, (4,), heads=3)
-    with pytest.raises(ValueError, match=r"hidden widths must be at least 1, got \(4, 0\)"):
+    with pytest.raises(ValueError, match=r"widths must be at least 1, got \(4, 4, 0, 4\)"):
         nn.GridMLP(SPHERE, (4, 0))
     with pytest.raises(ValueError, match='GridMLP: grid must be an S2Grid, or "exact:"'):
         nn.GridMLP(SPHERE, (4,), grid=18)

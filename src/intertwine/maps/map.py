@@ -34,7 +34,9 @@ class Map:
         self.rep_out = rep_out
         self.blocks = blocks
         self.options = options
-        self.dim = sum(block.N * block.c_in * block.c_out for block in blocks)
+        # Kept as numbers: kernels read N off NumPy arrays, which a compiler must not meet inside torch.func.grad.
+        self._weight_shapes = [(block.N, block.c_in, block.c_out) for block in blocks]
+        self.dim = sum(N * c_in * c_out for N, c_in, c_out in self._weight_shapes)
         self._lay_out()
         self._made: dict[tuple[torch.dtype, torch.device], list[Tensor]] = {}
 
@@ -67,8 +69,8 @@ class Map:
         """The flat weight as one view [N, c_in, c_out] for each block."""
         if weight.shape != (self.dim,):
             raise ValueError(f"{self!r} takes a weight of shape ({self.dim},), got {tuple(weight.shape)}")
-        parts = weight.split([block.stop - block.start for block in self.blocks]) if len(self.blocks) > 1 else [weight]
-        return [part.view(block.N, block.c_in, block.c_out) for block, part in zip(self.blocks, parts)]
+        parts = weight.split([N * c_in * c_out for N, c_in, c_out in self._weight_shapes])
+        return [part.view(shape) for shape, part in zip(self._weight_shapes, parts)]
 
     def apply(
         self, x: Float[Tensor, "*batch dim_in"], weight: Float[Tensor, " weights"]

@@ -44,6 +44,13 @@ ENTRIES = (
         "arXiv:2306.12059",
     ),
     Entry(
+        "Facet",
+        "intertwine.models.atoms.facet",
+        "atoms: energies, forces, stress",
+        "messages weighted by splines of the distance, nodes mixed on a sphere: fewer weights, faster steps",
+        "arXiv:2509.08418",
+    ),
+    Entry(
         "Cartesian",
         "intertwine.models.atoms.cartesian",
         "atoms: energies, forces, stress",

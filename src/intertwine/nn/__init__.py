@@ -36,6 +36,7 @@ from .radial import Bessel as Bessel
 from .radial import CosineEnvelope as CosineEnvelope
 from .radial import ExpBernstein as ExpBernstein
 from .radial import ExpEnvelope as ExpEnvelope
+from .radial import ExpSwitch as ExpSwitch
 from .radial import Gaussian as Gaussian
 from .radial import PolynomialEnvelope as PolynomialEnvelope
 from .radial import SmoothBump as SmoothBump
@@ -45,7 +46,10 @@ from .segment import segment_softmax as segment_softmax
 from .segment import segment_sum as segment_sum
 from .siren import KernelNet as KernelNet
 from .span import SpanLinear as SpanLinear
+from .sphere_mlp import ChannelMLP as ChannelMLP
 from .sphere_mlp import GridMLP as GridMLP
 from .sphere_mlp import SphereMLP as SphereMLP
+from .spline import SplineRadial as SplineRadial
+from .spline import splinify as splinify
 from .tensor_field import TensorFieldKernel as TensorFieldKernel
 from .tensor_function import EquivariantFunction as EquivariantFunction

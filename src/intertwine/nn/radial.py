@@ -139,6 +139,29 @@ class ExpEnvelope(nn.Module):
         return _bump(r / self.cutoff)
 
 
+class ExpSwitch(nn.Module):
+    """1 up to start·cutoff, then a switch that ends at the cutoff (Å) in fourth order, and 0 beyond (arXiv:2509.08418).
+
+    1 - f(2t)/2 up to the middle of the switch and f(2 - 2t)/2 after it, f(x) = (e^(cx) - 1)/(e^c - 1) x² sin(πx/2), t
+    running from 0 to 1. Its curvature jumps in the middle.
+    Raises ValueError for cutoff <= 0, start outside [0, 1) or c <= 0.
+    """
+
+    def __init__(self, cutoff: float, start: float = 0.8, c: float = 0.1):
+        super().__init__()
+        self.cutoff = _cutoff(self, cutoff)
+        if not (0 <= start < 1 and c > 0):
+            raise ValueError(f"ExpSwitch: start must be in [0, 1) and c positive, got {start=} {c=}")
+        self.start, self.c = start, c
+
+    def forward(self, r: Float[Tensor, "*edges"]) -> Float[Tensor, "*edges"]:
+        """r: Å; result in [0, 1]."""
+        t = ((r / self.cutoff - self.start) / (1 - self.start)).clamp(0, 1)
+        x = torch.where(t < 0.5, 2 * t, 2 - 2 * t)
+        half = 0.5 * torch.expm1(self.c * x) / math.expm1(self.c) * x * x * torch.sin(0.5 * math.pi * x)
+        return torch.where(t < 0.5, 1 - half, half)
+
+
 class SmoothBump(nn.Module):
     """exp(1 - 1/(1 - (r/cutoff)²)), and 0 beyond: 1 at r = 0, smooth to every order. ValueError for cutoff <= 0."""
 

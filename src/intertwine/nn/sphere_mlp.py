@@ -46,7 +46,9 @@ class GridMLP(nn.Module):
         if not irreps.blocks[0][0].is_trivial:
             raise ValueError(f"GridMLP: '{irreps}' changes sign under reflections, which no perceptron commutes with")
         self.rep_in = self.rep_out = irreps
-        self.perceptron = _Perceptron(self.channels, hidden, heads, act, act_out, generator)
+        self.perceptron = ChannelMLP(
+            [self.channels, *hidden, self.channels], heads=heads, act=act, act_out=act_out, generator=generator
+        )
         fixed = isinstance(grid, S2Grid)
         self.grid = grid if fixed else chosen("GridMLP", self.signal, self.perceptron, grid, self.channels)
         self.constants = Constants(self.signal.matrices(self.grid), any_dtype=True)
@@ -114,28 +116,34 @@ class SphereMLP(nn.Module):
         return self.out_of(torch.cat([self.mlp(self.into(x)), *scalars], -1))
 
 
-class _Perceptron(nn.Module):
-    """Matrices over the last axis, the same for each head, and a function between them."""
+class ChannelMLP(nn.Module):
+    """Matrices over the last axis, the same for each of `heads` groups of channels, and a function between them.
+
+    widths: of all heads together at both ends, inside of one head. No bias; `act`, also after the last matrix with
+    `act_out`, is divided by the root of its second moment. Weights start at variance 1 / fan-in.
+    Raises ValueError for widths below 1, or ends that the heads do not divide.
+    """
 
     def __init__(
         self,
-        channels: int,
-        hidden: Sequence[int],
-        heads: int,
-        act: Function,
-        act_out: bool,
-        generator: torch.Generator | None,
+        widths: Sequence[int],
+        *,
+        heads: int = 1,
+        act: Function = silu,
+        act_out: bool = False,
+        generator: torch.Generator | None = None,
     ):
         super().__init__()
-        if heads < 1 or channels % heads:
-            raise ValueError(f"GridMLP: {heads} heads do not divide {channels} channels")
-        if any(width < 1 for width in hidden):
-            raise ValueError(f"GridMLP: hidden widths must be at least 1, got {tuple(hidden)}")
-        widths = [channels // heads, *hidden, channels // heads]
+        first, *hidden, last = widths
+        if heads < 1 or first % heads or last % heads:
+            raise ValueError(f"ChannelMLP: {heads} heads do not divide {first} channels in and {last} out")
+        if min(widths) < 1:
+            raise ValueError(f"ChannelMLP: widths must be at least 1, got {tuple(widths)}")
+        sizes = [first // heads, *hidden, last // heads]
         self.heads, self.act, self.act_out = heads, act, act_out
         self.constant = second_moment_constant(exact(act))
         self.weights = nn.ParameterList(
-            nn.Parameter(torch.randn(a, b, generator=generator) / math.sqrt(a)) for a, b in pairwise(widths)
+            nn.Parameter(torch.randn(a, b, generator=generator) / math.sqrt(a)) for a, b in pairwise(sizes)
         )
 
     def extra_repr(self) -> str:

@@ -7,7 +7,8 @@ from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 
 from intertwine.data.atoms import from_ase
-from intertwine.models.atoms import MACE, Cartesian, NequIP, Pair, Potential
+from intertwine.models.atoms import MACE, Cartesian, Facet, NequIP, Pair, Potential
+from intertwine.nn import PolynomialEnvelope
 
 CUTOFF = 4.0
 SPECIES = ("H", "C", "O", "Cu")
@@ -59,9 +60,31 @@ NETWORKS = {
     "MACE": lambda g: MACE(
         SPECIES, cutoff=CUTOFF, channels=4, edge_degree=2, radial=(8,), avg_num_neighbors=9.0, generator=g
     ),
+    "Facet": lambda g: awake(
+        Facet(
+            SPECIES,
+            cutoff=CUTOFF,
+            irreps=("4x0e + 3x1o + 2x2e",),
+            out_channels=4,
+            embed=4,
+            node="gate",
+            radial="bessel_linear",
+            avg_num_neighbors=9.0,
+            generator=g,
+        )
+    ),
     "Pair": lambda g: Pair(SPECIES, cutoff=CUTOFF, avg_num_neighbors=9.0, generator=g),
     "Cartesian": lambda g: Cartesian(SPECIES, cutoff=CUTOFF, channels=4, hidden=8, avg_num_neighbors=9.0, generator=g),
 }
+
+
+def awake(network):
+    """Facet as after some training: its updates start at zero. Its switch has a kink in its slope, this one not."""
+    network.envelope = PolynomialEnvelope(1.0)
+    for name, parameter in network.named_parameters():
+        if name.endswith("norm.weight"):
+            torch.nn.init.constant_(parameter, 0.7)
+    return network
 
 
 def potential(name: str, *, dtype: torch.dtype = torch.float64) -> Potential:

@@ -4,6 +4,7 @@ from .cartesian import Cartesian as Cartesian
 from .elasticity import LatticeElasticityNet as LatticeElasticityNet
 from .elasticity import LatticeTensorNet as LatticeTensorNet
 from .equiformer_v2 import EquiformerV2 as EquiformerV2
+from .facet import Facet as Facet
 from .mace import MACE as MACE
 from .nequip import NequIP as NequIP
 from .orbitals import BlockLoss as BlockLoss
