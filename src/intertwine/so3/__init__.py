@@ -2,6 +2,7 @@
 
 from .cartesian import CartesianTensor as CartesianTensor
 from .cartesian import P as P
+from .coupling_tensors import coupling_tensors as coupling_tensors
 from .edge_conv import EdgeConv as EdgeConv
 from .edge_frame import EdgeFrame as EdgeFrame
 from .expansion import Expansion as Expansion

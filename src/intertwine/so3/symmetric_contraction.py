@@ -71,28 +71,29 @@ class SymmetricContraction(nn.Module):
         """The contraction of every node with the weights of its species; ValueError on a wrong trailing shape."""
         x = x.flatten(1) if x.ndim == 3 else x
         self.rep_in.check(x)
-        nodes = x.shape[0]
-        # Components first: a product of two components is a product of long rows, a coupling one matrix product.
-        X = x.view(nodes, -1, self.channels).movedim(1, 0).contiguous()
+        nodes, columns = x.shape[0], x.shape[0] * self.channels
+        # Components first: a product of two components is one of long rows, and a coupling is a matrix product.
+        X = x.view(nodes, sum(self._sizes), self.channels).movedim(1, 0).reshape(sum(self._sizes), columns)
         values = list(X.split(self._sizes))
         for step, table in zip(self._plan.steps, self._tables(x)):
             values += _coupled(values[step.left], values[step.right], table).split(step.sizes)
         found, tables = [], iter(self._last(x))
         for out, weight, mix in zip(self._plan.outputs, self.weights, self._mix(x)):
-            w = torch.einsum("pq,zqc->pzc", mix, weight).index_select(1, species).unbind()
+            w = torch.einsum("pq,zqc->pzc", mix, weight).index_select(1, species).flatten(1).unbind()
             z = _sum([(values[v], w[p]) for v, p in out.direct])
             for last in out.last:
                 q = _sum([(values[v], w[p]) for v, p in last.terms])
                 new = _coupled(q, values[last.right], next(tables))
                 z = new if z is None else z + new
-            found.append(z.movedim(0, 1).reshape(nodes, -1))
+            found.append(z.unflatten(1, (nodes, self.channels)).movedim(0, 1).flatten(1))
         return torch.cat(found, 1)
 
 
-def _coupled(a: Tensor, b: Tensor, table: Tensor) -> Tensor:
-    """table · (a ⊗ b) for a and b [components, nodes, channels]."""
-    pairs = a.unsqueeze(1) * b
-    return (table @ pairs.reshape(table.shape[1], -1)).view(-1, *a.shape[1:])
+def _coupled(
+    a: Float[Tensor, "components1 columns"], b: Float[Tensor, "components2 columns"], table: Tensor
+) -> Float[Tensor, "rows columns"]:
+    """table · (a ⊗ b), column by column."""
+    return table @ (a.unsqueeze(1) * b).flatten(0, 1)
 
 
 def _sum(terms: list[tuple[Tensor, Tensor]]) -> Tensor | None:
