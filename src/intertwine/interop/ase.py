@@ -10,17 +10,19 @@ from ase.calculators.calculator import Calculator as AseCalculator
 from ase.calculators.calculator import PropertyNotImplementedError, all_changes
 from ase.stress import full_3x3_to_voigt_6_stress
 
-from intertwine.data.atoms.neighbors import VerletList
+from intertwine.models.atoms.evaluator import Evaluator
 from intertwine.models.atoms.potential import Potential
-from intertwine.models.saved import load_potential
+
+from .export import Exported, load_model
 
 
 class Calculator(AseCalculator):
     """ASE calculator of a potential: energy, free_energy, energies (eV), forces (eV/Å), stress (eV/Å³, Voigt).
 
-    model: a `Potential` or the path of a checkpoint; dtype: of the network, default as trained; skin: Å by which the
-    neighbour list reaches beyond the cutoff, so that it is rebuilt only after atoms have moved skin/2;
-    compile=True pays a minute at the first call for faster steps afterwards (long runs).
+    model: a `Potential`, what `load_exported` gives, or the path of a checkpoint or of an exported potential (.pt2);
+    dtype: of the network, default as trained; skin: Å by which the neighbour list reaches beyond the cutoff, so that it
+    is rebuilt only after atoms have moved skin/2; compile=True pays a minute at the first call for faster steps
+    afterwards (long runs). dtype and device of an exported potential are those it was exported with.
     Raises ValueError for elements the model has not seen; stress of a structure that is not periodic in all three
     directions raises PropertyNotImplementedError.
     """
@@ -29,7 +31,7 @@ class Calculator(AseCalculator):
 
     def __init__(
         self,
-        model: Potential | str | Path,
+        model: Potential | Exported | str | Path,
         device: str | torch.device = "cpu",
         dtype: torch.dtype | None = None,
         skin: float = 0.3,
@@ -38,13 +40,11 @@ class Calculator(AseCalculator):
     ):
         super().__init__(**options)
         if isinstance(model, str | Path):
-            model = load_potential(model, device=device)
-        self.model = model.to(device=device, dtype=dtype).eval()
+            model = load_model(model, device=device)
+        self.model = model.to(device=device, dtype=dtype).eval() if isinstance(model, Potential) else model
         self.device = torch.device(device)
-        self.neighbors = VerletList(model.cutoff, skin=skin)
-        self._evaluate = self.model.evaluate
-        if compile:
-            self._evaluate = torch.compile(self.model.evaluate, fullgraph=True, dynamic=True)
+        self._evaluate = Evaluator(self.model, skin=skin, compile=compile)
+        self.neighbors = self._evaluate.neighbors
 
     def calculate(
         self,
@@ -64,10 +64,7 @@ class Calculator(AseCalculator):
         cell = torch.from_numpy(np.array(atoms.cell) if atoms.pbc.any() else np.zeros((3, 3))).to(self.device)[None]
         pbc = torch.from_numpy(np.array(atoms.pbc)).to(self.device)[None]
         species = self.model.species_index(torch.from_numpy(atoms.numbers.astype(np.int64)).to(self.device))
-        edge_index, edge_shift = self.neighbors.update(pos, cell, pbc)
-        batch = torch.zeros(len(atoms), dtype=torch.int64, device=self.device)
-        with torch.no_grad():
-            out = self._evaluate(pos, cell, pbc, species, edge_index, edge_shift, batch)
+        out = self._evaluate(pos, cell, pbc, species, torch.zeros_like(species))
         energy = float(out["energy"])
         self.results = {"energy": energy, "free_energy": energy, "energies": out["atom_energy"].cpu().numpy()}
         if "forces" in out:

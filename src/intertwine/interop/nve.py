@@ -6,9 +6,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import torch
 from jaxtyping import Float
 
-from ..extras import require
+from intertwine.extras import require
+from intertwine.models.atoms.dynamics import still
+from intertwine.models.atoms.evaluator import check_forces
 
 
 @dataclass(frozen=True)
@@ -29,14 +32,22 @@ class NVE:
     @property
     def drift(self) -> float:
         """Slope of a straight line through the total energy, meV per atom and ps."""
-        slope = np.polyfit(self.time, self.total, 1)[0]  # eV/fs
-        return float(1e6 * slope / self.atoms)
+        return drift(self.time, self.total, self.atoms)
 
     @property
     def fluctuation(self) -> float:
         """Standard deviation of the total energy around that line, meV."""
-        line = np.polyval(np.polyfit(self.time, self.total, 1), self.time)
-        return float(1e3 * (self.total - line).std())
+        return fluctuation(self.time, self.total)
+
+
+def drift(time: Float[np.ndarray, " frames"], total: Float[np.ndarray, " frames"], atoms: int) -> float:
+    """Slope of a straight line through the total energy (eV) over time (fs), meV per atom and ps."""
+    return float(1e6 * np.polyfit(time, total, 1)[0] / atoms)
+
+
+def fluctuation(time: Float[np.ndarray, " frames"], total: Float[np.ndarray, " frames"]) -> float:
+    """Standard deviation of the total energy (eV) around that line, meV."""
+    return float(1e3 * (total - np.polyval(np.polyfit(time, total, 1), time)).std())
 
 
 def nve(
@@ -59,11 +70,8 @@ def nve(
     if atoms.calc is None:
         raise ValueError("nve: the atoms carry no calculator; set atoms.calc = Calculator(model)")
     model = getattr(atoms.calc, "model", None)
-    if not (getattr(model, "conservative", True) or allow_nonconservative):
-        raise ValueError(
-            f"nve: the forces of this {type(model.backbone).__name__} come from a force head and are the derivative of "
-            "no energy, so energy will drift; pass allow_nonconservative=True to see by how much"
-        )
+    if model is not None and hasattr(model, "conservative"):
+        check_forces(model, "nve", allow_nonconservative=allow_nonconservative)
     if not (temperature > 0 and picoseconds > 0 and timestep > 0):
         raise ValueError(
             f"nve: temperature, picoseconds and timestep must be positive, got {temperature=} "
@@ -96,11 +104,5 @@ def _thermal(atoms: Any, temperature: float, rng: np.random.Generator) -> Float[
     """Velocities (ASE units) from the Maxwell-Boltzmann distribution, the whole neither moving nor turning."""
     mass = atoms.get_masses()[:, None]
     v = np.sqrt(require("ase.units", "atoms").kB * temperature / mass) * rng.standard_normal((len(atoms), 3))
-    v -= (mass * v).sum(0) / mass.sum()
-    if atoms.pbc.any():
-        return v
-    r = atoms.positions - (mass * atoms.positions).sum(0) / mass.sum()
-    inertia = (mass * r**2).sum() * np.eye(3) - (mass * r).T @ r
-    # The pseudo-inverse, because a linear molecule has no inertia about its axis.
-    spin = np.linalg.pinv(inertia, rcond=1e-10) @ (mass * np.cross(r, v)).sum(0)
-    return v - np.cross(spin, r)
+    one, pbc = torch.zeros(len(atoms), dtype=torch.int64), torch.tensor([atoms.pbc.tolist()])
+    return still(*map(torch.from_numpy, (v, atoms.positions, mass[:, 0])), one, pbc).numpy()

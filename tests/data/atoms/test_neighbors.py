@@ -9,7 +9,7 @@ from ase import Atoms
 from ase.build import bulk, fcc111, molecule
 from ase.neighborlist import neighbor_list as ase_list
 
-from intertwine.data.atoms import VerletList, batch_neighbor_list, neighbor_list
+from intertwine.data.atoms import VerletList, batch_neighbor_list, neighbor_list, neighbors
 from intertwine.data.atoms import neighbors as module
 from intertwine.data.atoms.neighbors import expected_edges
 
@@ -240,3 +240,31 @@ def test_a_verlet_list_does_not_sleep_through_nan():
 def test_a_verlet_list_refuses_bad_lengths(arguments):
     with pytest.raises(ValueError, match="VerletList"):
         VerletList(*arguments)
+
+
+def test_only_the_graphs_that_moved_are_done_again(generator, monkeypatch):
+    """And the batch's list is the fresh one all the same, in order."""
+    done = []
+    real = neighbors.neighbor_list
+    monkeypatch.setattr(neighbors, "neighbor_list", lambda pos, *a, **k: done.append(len(pos)) or real(pos, *a, **k))
+    counts = (3, 5, 4)
+    pos = 4 * torch.rand(sum(counts), 3, generator=generator, dtype=torch.float64)
+    cell = torch.diag_embed(torch.tensor([[4.0] * 3, [0.0] * 3, [5.0] * 3], dtype=torch.float64))
+    pbc = torch.tensor([[True] * 3, [False] * 3, [True] * 3])
+    batch = torch.repeat_interleave(torch.arange(3), torch.tensor(counts))
+    verlet = VerletList(2.5, 0.5)
+    verlet.update(pos, cell, pbc, batch)
+    for moved, expected in ((slice(3, 8), [5]), (slice(8, 12), [4]), (slice(0, 3), [3]), (slice(0, 12), [3, 5, 4])):
+        done.clear()
+        pos = pos.clone()
+        pos[moved] += 0.4 * torch.randn(pos[moved].shape, generator=generator, dtype=torch.float64)
+        found = verlet.update(pos, cell, pbc, batch)
+        assert done == expected
+        for a, b in zip(found, batch_neighbor_list(pos, cell, pbc, batch, 2.5)):
+            assert torch.equal(a, b)
+    cell = cell.clone()
+    cell[2] *= 1.1
+    done.clear()
+    verlet.update(pos, cell, pbc, batch)
+    assert done == [4]
+    assert verlet.rebuilds == 6

@@ -86,7 +86,8 @@ class VerletList:
     """A neighbour list that is rebuilt only when an atom has moved more than skin / 2 since the last build.
 
     cutoff, skin: Å, skin >= 0. `update` gives exactly what a fresh list gives, edge for edge: pairs between cutoff and
-    cutoff + skin are remembered but not returned. `rebuilds` counts the builds.
+    cutoff + skin are remembered but not returned. Of a batch only the graphs where an atom has moved so far, or whose
+    box has changed, are done again. `rebuilds` counts the updates that built anything.
     """
 
     def __init__(self, cutoff: float, skin: float = 0.5):
@@ -109,9 +110,9 @@ class VerletList:
         pos = pos.detach()
         cell, pbc = cell.detach().reshape(-1, 3, 3), pbc.reshape(-1, 3)
         batch = torch.zeros(len(pos), dtype=torch.int64, device=pos.device) if batch is None else batch
-        if self._edges is None or self._stale(pos, cell, pbc, batch):
-            self._edges = batch_neighbor_list(pos, cell, pbc, batch, self.cutoff + self.skin)
-            self._built = (pos.clone(), cell.clone(), pbc.clone(), batch.clone())
+        stale = self._stale(pos, cell, pbc, batch)
+        if bool(stale.any()):
+            self._build(stale, pos, cell, pbc, batch)
             self.rebuilds += 1
         edge_index, shift = self._edges
         source, target = edge_index
@@ -122,15 +123,38 @@ class VerletList:
         near = vector.square().sum(1) < self.cutoff**2
         return edge_index[:, near], shift[near].to(pos.dtype)
 
-    def _stale(self, pos: Tensor, cell: Tensor, pbc: Tensor, batch: Tensor) -> bool:
-        old_pos, *rest = self._built
-        if pos.shape != old_pos.shape or pos.device != old_pos.device or pos.dtype != old_pos.dtype:
-            return True
-        if not all(old.shape == new.shape and torch.equal(old, new) for old, new in zip(rest, (cell, pbc, batch))):
-            return True
-        moved = (pos - old_pos).square().sum(1)
+    def _stale(self, pos: Tensor, cell: Tensor, pbc: Tensor, batch: Tensor) -> Bool[Tensor, " graphs"]:
+        """Graphs that must be done again; all of them when the batch is another one."""
+        every = torch.ones(len(cell), dtype=torch.bool, device=cell.device)
+        if self._built is None:
+            return every
+        now = (pos, cell, pbc, batch)
+        if any((a.shape, a.dtype, a.device) != (b.shape, b.dtype, b.device) for a, b in zip(now, self._built)):
+            return every
+        old_pos, old_cell, old_pbc, old_batch = self._built
         # Written so that NaN counts as moved and reaches the check of the rebuild.
-        return pos.numel() > 0 and not bool(moved.max() <= (self.skin / 2) ** 2)
+        moved = ~((pos - old_pos).square().sum(1) <= (self.skin / 2) ** 2)
+        other = (cell != old_cell).flatten(1).any(1) | (pbc != old_pbc).any(1)
+        restless = torch.zeros(len(cell), dtype=torch.int64, device=batch.device).index_add(0, batch, moved.long()) > 0
+        return other | restless | (batch != old_batch).any()
+
+    def _build(self, stale: Tensor, pos: Tensor, cell: Tensor, pbc: Tensor, batch: Tensor) -> None:
+        reach = self.cutoff + self.skin
+        if bool(stale.all()):
+            self._edges = batch_neighbor_list(pos, cell, pbc, batch, reach)
+            self._built = (pos.clone(), cell.clone(), pbc.clone(), batch.clone())
+            return
+        atoms = stale[batch].nonzero().flatten()
+        number = torch.cumsum(stale, 0) - 1
+        index, shift = batch_neighbor_list(pos[atoms], cell[stale], pbc[stale], number[batch[atoms]], reach)
+        kept = ~stale[batch[self._edges[0][1]]]
+        index, shift = torch.cat([self._edges[0][:, kept], atoms[index]], 1), torch.cat([self._edges[1][kept], shift])
+        order = torch.argsort(batch[index[1]], stable=True)  # graph by graph; within one the order is right already
+        self._edges = index[:, order], shift[order]
+        old_pos, old_cell, old_pbc, old_batch = self._built
+        old_pos, old_cell, old_pbc = old_pos.clone(), old_cell.clone(), old_pbc.clone()
+        old_pos[atoms], old_cell[stale], old_pbc[stale] = pos[atoms], cell[stale], pbc[stale]
+        self._built = (old_pos, old_cell, old_pbc, old_batch)
 
 
 def _as_numpy(pos: Tensor, cell: Tensor, pbc: Tensor) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -1,9 +1,13 @@
 """Interatomic potentials: networks for atoms, and the `Potential` that turns one into energies, forces and stress."""
 
 from .cartesian import Cartesian as Cartesian
+from .dynamics import Langevin as Langevin
+from .dynamics import Verlet as Verlet
+from .dynamics import velocities as velocities
 from .elasticity import LatticeElasticityNet as LatticeElasticityNet
 from .elasticity import LatticeTensorNet as LatticeTensorNet
 from .equiformer_v2 import EquiformerV2 as EquiformerV2
+from .evaluator import Evaluator as Evaluator
 from .facet import Facet as Facet
 from .mace import MACE as MACE
 from .nequip import NequIP as NequIP
@@ -15,3 +19,5 @@ from .pair import Pair as Pair
 from .potential import Backbone as Backbone
 from .potential import Potential as Potential
 from .qhnet import QHNet as QHNet
+from .relax import Relaxed as Relaxed
+from .relax import relax as relax
