@@ -10,7 +10,7 @@ TRAINING = ("fit", "validate", "test", "predict")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command; 0 when it went well, 1 when an audit fails, 2 for wrong usage or data."""
+    """Run one command; 0 when it went well, 1 when an audit or a relaxation fails, 2 for wrong usage or data."""
     argv = list(sys.argv[1:] if argv is None else argv)
     try:
         if argv and argv[0] in TRAINING:
@@ -23,7 +23,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # `intertwine basis ... | head`: the reader has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, TypeError, FileNotFoundError, ModuleNotFoundError, RuntimeError) as error:
+    except (ValueError, TypeError, ArithmeticError, FileNotFoundError, ModuleNotFoundError, RuntimeError) as error:
         if os.environ.get("INTERTWINE_DEBUG"):
             raise
         print(f"intertwine: {error}\n(INTERTWINE_DEBUG=1 shows where this comes from)", file=sys.stderr)
@@ -45,6 +45,7 @@ def parser() -> argparse.ArgumentParser:
     ):
         commands.add_parser(name, help=text)
     _add_audit(commands)
+    _add_simulation(commands)
     _add_basis(commands)
     _add_pack(commands)
     models = commands.add_parser("models", help="list the models there are")
@@ -74,6 +75,48 @@ def _add_audit(commands: Any) -> None:
     audit.add_argument("--json", help="write all numbers")
     audit.add_argument("--fail-on", choices=("broken", "approximate"), default="broken")
     audit.set_defaults(run=_audit)
+
+
+def _add_simulation(commands: Any) -> None:
+    md = commands.add_parser("md", help="molecular dynamics: intertwine md MODEL structures.extxyz --picoseconds 5")
+    md.add_argument("--picoseconds", type=float, default=1.0, help="how long (1)")
+    md.add_argument("--timestep", type=float, default=0.5, help="fs (0.5)")
+    md.add_argument("--temperature", type=float, default=300.0, help="K, of the first velocities and the thermostat")
+    md.add_argument(
+        "--friction", type=float, help="of a Langevin thermostat, 1/fs, such as 0.01; none: constant energy"
+    )
+    md.add_argument("--every", type=int, default=20, help="steps from one written frame to the next (20)")
+    md.add_argument("--seed", type=int, default=0)
+    md.add_argument("--out", default="md.extxyz", help="frames; several structures get md-0.extxyz, md-1.extxyz, ...")
+    relax = commands.add_parser("relax", help="move atoms to where no forces are: intertwine relax MODEL mine.extxyz")
+    relax.add_argument("--fmax", type=float, default=0.05, help="done when no force is larger, eV/Å (0.05)")
+    relax.add_argument("--steps", type=int, default=500, help="at most so many (500)")
+    relax.add_argument("--cell", action="store_true", help="relax the cells too, of crystals, one after the other")
+    relax.add_argument("--out", default="relaxed.extxyz", help="relaxed structures with energies and forces")
+    export = commands.add_parser(
+        "export", help="one file that runs without the network's code: MODEL structures.extxyz"
+    )
+    export.add_argument("--target", choices=("aoti", "torch.export"), default="aoti", help="compiled, or operations")
+    export.add_argument("--out", help="a .pt2 file; default: beside the checkpoint")
+    for command in (md, relax, export):
+        command.add_argument("model", help="a checkpoint of intertwine fit, or a .pt2 file of intertwine export")
+        command.add_argument(
+            "structures", help="a file of structures" + ", to check the result on" * (command is export)
+        )
+        command.add_argument("--device", default="cpu")
+        command.set_defaults(run=_simulate)
+    for command in (md, relax):
+        command.add_argument("--batch", type=int, default=64, help="structures that move together (64)")
+        command.add_argument("--dtype", choices=("float64", "float32"), default="float64", help="of the network")
+        command.add_argument(
+            "--allow-nonconservative", action="store_true", help="go on with forces that are no derivative of an energy"
+        )
+
+
+def _simulate(arguments: argparse.Namespace) -> int:
+    from intertwine.interop import command
+
+    return getattr(command, arguments.command)(arguments)
 
 
 def _add_basis(commands: Any) -> None:
