@@ -35,7 +35,7 @@ def test_help_names_every_command(capsys):
         main(["--help"])
     assert end.value.code == 0
     said = capsys.readouterr().out
-    for name in ("fit", "test", "predict", "audit", "md", "relax", "export", "basis", "models", "bench", "demo"):
+    for name in ("fit", "validate", "test", "predict", "audit", "md", "relax", "export", "basis", "models", "demo"):
         assert f"\n    {name} " in said
 
 
