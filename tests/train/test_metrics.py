@@ -22,6 +22,7 @@ def joined(chosen, has=None):
     labels = SimpleNamespace(
         natoms=n,
         batch=torch.repeat_interleave(torch.arange(len(n)), n),
+        z=torch.ones(int(n.sum()), dtype=torch.int64),
         energy=torch.cat([f[2] for f in chosen]),
         forces=torch.cat([f[4] for f in chosen]),
         has_energy=yes,

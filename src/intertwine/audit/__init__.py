@@ -20,6 +20,7 @@ from .grid import OrbitGrid as OrbitGrid
 from .metrics import Metric as Metric
 from .nero import nero as nero
 from .nero_result import NeroResult as NeroResult
+from .report import plain_page as plain_page
 from .report import write_html as write_html
 from .result import AuditResult as AuditResult
 from .result import family as family

@@ -59,11 +59,7 @@ class Document:
         )
 
     def _head(self) -> str:
-        return (
-            f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{CSP}">'
-            '<meta name="viewport" content="width=device-width,initial-scale=1">'
-            f"<title>{text(self.title)}</title><style>{style()}\n{self.css}\n{SVG_CSS}</style>"
-        )
+        return _head(self.title, f"{self.css}\n{SVG_CSS}")
 
     def _header(self) -> str:
         links = [(f"r{i}", r.title) for i, r in enumerate(self.results)]
@@ -92,6 +88,25 @@ class Document:
         said = dict.fromkeys(methods(r) if isinstance(r, AuditResult) else NERO_METHODS for r in self.results)
         paragraphs = "".join(f"<p>{text(p)}</p>" for p in said)
         return _part("methods", "Methods", f'<div class="card">{paragraphs}</div>')
+
+
+def page(title: str, sections: Sequence[Section], *, body: str, css: str, script: str) -> str:
+    """The plain frame: a title, blocks, markup of the caller's."""
+    blocks = "".join(_block(s) for s in sections)
+    return (
+        f'<!doctype html>\n<html lang="en"><head>{_head(title, css)}</head><body>'
+        f'<header><h1>{text(title)}</h1></header><main><div class="blocks">{blocks}</div>{body}</main>'
+        '<footer><p class="soft">Written by intertwine. This file needs no network and sends nothing.</p></footer>'
+        f"<script>{script}</script></body></html>\n"
+    )
+
+
+def _head(title: str, css: str) -> str:
+    return (
+        f'<meta charset="utf-8"><meta http-equiv="Content-Security-Policy" content="{CSP}">'
+        '<meta name="viewport" content="width=device-width,initial-scale=1">'
+        f"<title>{text(title)}</title><style>{style()}\n{css}</style>"
+    )
 
 
 def summary(results: Sequence[AuditResult | NeroResult]) -> str:

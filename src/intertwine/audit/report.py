@@ -6,7 +6,7 @@ from importlib import resources
 from pathlib import Path
 
 from ..files import write_atomically
-from .document import Document, Section
+from .document import Document, Section, page
 from .nero_result import NeroResult
 from .pack import to_json
 from .result import AuditResult
@@ -50,6 +50,12 @@ def write_html(
             break
     write_atomically(path, content)
     return Path(path)
+
+
+def plain_page(title: str, sections: Sequence[Section], *, body: str = "", css: str = "", script: str = "") -> str:
+    """A page in the same dress without audits: blocks, then `body`, markup that is trusted as are css and script."""
+    frame = (resources.files(__package__) / "page" / "page.css").read_text(encoding="utf-8")
+    return page(title, sections, body=body, css=frame + css, script=script)
 
 
 def _left_out(plan: Limits, results: Sequence[Result], full: Limits) -> list[str]:

@@ -18,6 +18,7 @@ from .data import AtomicDataModule
 from .fit import loggers, quiet
 from .keep import KeepCheckpoints
 from .potential import PotentialModule
+from .report import write_report
 
 
 def run(argv: Sequence[str]) -> None:
@@ -137,15 +138,30 @@ class PotentialCLI(LightningCLI):
         self._report("validation.json")
 
     def test(self, **kwargs: Any) -> None:
-        """Errors on the test set, as a table and in `metrics.json`."""
+        """Errors on the test set, as a table, in `metrics.json`, and with pictures in `report.html`."""
         self.trainer.test(**(kwargs | {"verbose": False}))
         self._report("metrics.json")
+        if self.trainer.is_global_zero:
+            checkpoint = self._get(self.config, "ckpt_path")
+            history = None if checkpoint is None else Path(checkpoint).parent
+            try:
+                page = write_report(
+                    self.folder / "report.html",
+                    self.model.potential,
+                    self.model.seen,
+                    self.model.metrics,
+                    history=history,
+                )
+                _say(f"written: {page}")
+            except ModuleNotFoundError as missing:
+                _say(f"no report.html: {missing}")
 
     def _report(self, name: str) -> None:
         if self.trainer.is_global_zero:
             table = self.model.metrics.table()
             _say(_table(table))
-            write_atomically(self.folder / name, json.dumps(table, indent=1))
+            elements = {"by_element": found} if (found := self.model.metrics.by_element()) else {}
+            write_atomically(self.folder / name, json.dumps(table | elements, indent=1))
             _say(f"written: {self.folder / name}")
 
     def predict(self, **kwargs: Any) -> None:

@@ -29,13 +29,13 @@ _LOOK = {
 
 
 @contextmanager
-def _figure(columns: int, width: float = 3.6, height: float = 3.1):
+def _figure(columns: int, width: float = 3.6, height: float = 3.1, rows: int = 1):
     matplotlib = require("matplotlib", "report")
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(_LOOK):
         figure = Figure(figsize=(width * columns, height))
-        yield figure, np.atleast_1d(figure.subplots(1, columns))
+        yield figure, np.atleast_1d(figure.subplots(rows, columns)).ravel()
 
 
 def svg(figure) -> str:
@@ -85,6 +85,40 @@ def force_errors(runs: Mapping[str, Predictions]) -> str:
             )
         axis.set(xscale="log", xlabel="|force error| on an atom (meV/Å)", ylabel="atoms")
         axis.legend(frameon=False)
+        return svg(figure)
+
+
+def element_errors(errors: Mapping[str, Mapping[str, float]]) -> str:
+    """Root mean square and mean absolute force error of each element, meV/Å, as bars."""
+    with _figure(1, width=4.6) as (figure, (axis,)):
+        places = np.arange(len(errors))
+        for i, (key, name, hatch) in enumerate((("forces_rmse", "RMSE", ""), ("forces_mae", "MAE", "//"))):
+            values, look = [row[key] for row in errors.values()], {"color": STYLES[i]["color"], "edgecolor": "white"}
+            axis.bar(places + 0.4 * i - 0.2, values, 0.36, label=name, hatch=hatch, **look)
+        axis.set_xticks(places, list(errors))
+        axis.set(ylabel="force error (meV/Å)")
+        axis.legend(frameon=False)
+        return svg(figure)
+
+
+def dimer_curves(
+    curves: Mapping[tuple[str, str], tuple[np.ndarray, np.ndarray]], tested: Mapping[tuple[str, str], float]
+) -> str:
+    """Energy of two atoms against their distance, a panel for each pair; grey where the test has nothing so close."""
+    columns = min(3, len(curves))
+    rows = -(-len(curves) // columns)
+    with _figure(columns, width=2.6, height=2.2 * rows, rows=rows) as (figure, axes):
+        for axis in axes[len(curves) :]:
+            axis.set_visible(False)
+        for axis, ((a, b), (distance, energy)) in zip(axes, curves.items()):
+            axis.set_title(f"{a}–{b}", fontsize=9)
+            axis.axhline(0, color="0.6", linewidth=0.8)
+            axis.plot(distance, energy, color=STYLES[0]["color"], linewidth=1.4)
+            nearest = tested.get((a, b), np.inf)
+            if nearest > distance[0]:
+                axis.axvspan(distance[0], min(nearest, distance[-1]), color="0.9", linewidth=0)
+            axis.set_yscale("symlog", linthresh=1.0)
+            axis.set(xlabel="distance (Å)", ylabel="energy (eV)", xlim=(distance[0], distance[-1]))
         return svg(figure)
 
 

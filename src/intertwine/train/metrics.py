@@ -7,6 +7,8 @@ import torch
 import torch.distributed as dist
 from torch import Tensor
 
+from ..data.atoms.species import symbol
+
 EV_PER_A3_IN_GPA = 160.21766208
 
 # Sums kept per configuration type; names are only labels of columns.
@@ -16,6 +18,8 @@ _COLUMNS = (
     *("stress", "abs_s"),
 )
 _INDEX = {name: i for i, name in enumerate(_COLUMNS)}
+_ELEMENT_COLUMNS = ("atoms", "abs_f", "sq_f", "sq_f_true")
+_HIGHEST_NUMBER = 118
 
 
 class PotentialMetrics:
@@ -32,6 +36,7 @@ class PotentialMetrics:
     def reset(self) -> None:
         """Forget everything seen."""
         self.sums = torch.zeros(len(self.rows), len(_COLUMNS), dtype=torch.float64)
+        self.elements = torch.zeros(_HIGHEST_NUMBER + 1, len(_ELEMENT_COLUMNS), dtype=torch.float64)
 
     @torch.no_grad()
     def update(self, prediction: Mapping[str, Tensor], batch: Any) -> None:
@@ -66,6 +71,10 @@ class PotentialMetrics:
             put("sq_f_true", per_graph(true.square().sum(1)), has)
             put("atoms", batch.natoms, has)
             put("cosine", per_graph(cosine), has)
+            present = has[batch.batch]
+            parts = (torch.ones_like(cosine), error.abs().sum(1), error.square().sum(1), true.square().sum(1))
+            parts = torch.where(present[:, None], torch.stack(parts, dim=1), 0.0)
+            self.elements.index_add_(0, batch.z.cpu(), parts.cpu())
         if "stress" in prediction:
             has = batch.has_stress.reshape(-1)
             error = prediction["stress"].double() - batch.stress.double()
@@ -80,9 +89,10 @@ class PotentialMetrics:
         """Add the sums of all processes; without a process group nothing happens."""
         if dist.is_available() and dist.is_initialized() and dist.get_world_size() > 1:
             device = "cuda" if dist.get_backend() == "nccl" else "cpu"
-            sums = self.sums.to(device)
-            dist.all_reduce(sums)
-            self.sums = sums.cpu()
+            for name in ("sums", "elements"):
+                sums = getattr(self, name).to(device)
+                dist.all_reduce(sums)
+                setattr(self, name, sums.cpu())
 
     def compute(self, row: str | None = None) -> dict[str, float]:
         """Errors over everything, or over one configuration type.
@@ -109,6 +119,19 @@ class PotentialMetrics:
         if n := value["stress"]:
             out["stress_mae"] = 1e3 * value["abs_s"] / n
             out["stress_mae_gpa"] = EV_PER_A3_IN_GPA * value["abs_s"] / n
+        return out
+
+    def by_element(self) -> dict[str, dict[str, float]]:
+        """Force errors of each element: atoms, forces_mae, forces_rmse (meV/Å), forces_rmse_relative (%)."""
+        out = {}
+        for z in self.elements[:, 0].nonzero()[:, 0].tolist():
+            atoms, total, square, true = self.elements[z].tolist()
+            out[symbol(z)] = {
+                "atoms": int(atoms),
+                "forces_mae": 1e3 * total / (3 * atoms),
+                "forces_rmse": 1e3 * (square / (3 * atoms)) ** 0.5,
+                **({"forces_rmse_relative": 100 * (square / true) ** 0.5} if true else {}),
+            }
         return out
 
     def table(self) -> dict[str, dict[str, float]]:

@@ -16,6 +16,7 @@ from .ema import EMA
 from .loss import EnergyForceLoss
 from .metrics import PotentialMetrics
 from .schedule import Optimizer, parameter_groups, progress
+from .seen import Seen
 
 
 class NonFiniteLoss(RuntimeError):
@@ -58,6 +59,7 @@ class PotentialModule(pl.LightningModule):
         self.forces = forces
         self.potential: Potential | None = None
         self.metrics = PotentialMetrics()
+        self.seen = Seen()  # of the last test
         self.stop_requested = False  # set by a signal handler
         self.stop_agreed = False  # the same, once every process knows
         self.data_hash = ""
@@ -204,10 +206,11 @@ class PotentialModule(pl.LightningModule):
         self.metrics.reset()
         self._loss_sum, self._loss_count = 0.0, 0
 
-    def _evaluate(self, batch: Any) -> None:
+    def _evaluate(self, batch: Any) -> dict[str, Tensor]:
         with torch.no_grad():
             prediction = self._potential()(batch, training=False)
         self.metrics.update(prediction, batch)
+        return prediction
 
     def _finish(self, stage: str) -> dict[str, float]:
         self.metrics.reduce()
@@ -236,9 +239,10 @@ class PotentialModule(pl.LightningModule):
 
     def on_test_epoch_start(self) -> None:
         self._start()
+        self.seen = Seen()
 
     def test_step(self, batch: Any, batch_idx: int) -> None:
-        self._evaluate(batch)
+        self.seen.add(self._evaluate(batch), batch)
 
     def on_test_epoch_end(self) -> None:
         self._finish("test")
