@@ -21,7 +21,7 @@ def cycles(one, H: torch.Tensor | None, basis: str, grid: int) -> int:
     start = None
     if H is not None:
         occupied = orbital_energies(H, torch.tensor(one.overlap)).coefficients[:, : one.electrons // 2].numpy()
-        C = engine_axes("pyscf", [l for z in one.numbers for l in one.basis.shells[int(z)]]) @ occupied
+        C = engine_axes("pyscf", one.degrees) @ occupied
         start = 2 * C @ C.T
     solver.kernel(dm0=start)
     return int(solver.cycles)

@@ -35,6 +35,11 @@ class OrbitalMatrices:
     basis: Basis
     method: str
 
+    @property
+    def degrees(self) -> list[int]:
+        """The degree of every shell of the molecule, in order."""
+        return [l for z in self.numbers.tolist() for l in self.basis.shells[z]]
+
     def graph(self) -> AtomicGraph:
         """Positions and elements as a graph without edges, float64."""
         return AtomicGraph(torch.tensor(self.positions), torch.tensor(self.numbers))
