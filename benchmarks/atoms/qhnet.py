@@ -52,7 +52,7 @@ def main() -> None:
     parser = arguments(__doc__)
     parser.add_argument("--degrees", type=int, nargs="+", default=[2, 4])
     parser.add_argument("--channels", type=int, nargs="+", default=[32, 128])
-    parser.add_argument("--molecules", type=int, default=4)
+    parser.add_argument("--molecules", type=int, default=2)
     options = parser.parse_args()
     start(options)
     table = Table(f"{options.molecules} ethanols, all 72 ordered pairs each, float32", COLUMNS, ours="NequIP layer")

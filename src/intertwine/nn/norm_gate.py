@@ -14,7 +14,7 @@ class NormGate(nn.Module):
 
     One number for each channel of each term goes in and comes out; |x| = √(Σ x² + ε²) over the components, smooth at 0.
     The scales are near one at first. Any orthogonal representation; ValueError for others.
-    Source: arXiv:2306.04922, section 4.2.
+    Source: arXiv:2306.04922.
     """
 
     def __init__(self, rep: Rep, *, eps: float = 1e-6, generator: torch.Generator | None = None):

@@ -18,7 +18,7 @@ class Expansion(nn.Module):
     W and b come with the call (`weight_numel`, `bias_numel` numbers), one set for each sample or for all, in the order
     of `instructions`: (block of rep_in, term of rep_row, term of rep_col). Terms may stand in any order.
     Raises ValueError where an irrep of the block is missing in `rep_in`, or stands there twice; TypeError when O(3) and
-    SO(3) are mixed. Source: arXiv:2306.04922, eq. 8.
+    SO(3) are mixed. Source: arXiv:2306.04922.
     """
 
     def __init__(self, rep_in: Irreps | str, rep_row: Irreps | str, rep_col: Irreps | str):

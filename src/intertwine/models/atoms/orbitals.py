@@ -89,7 +89,7 @@ def _alike(own: Orbitals, true: Orbitals, S: Tensor, occupied: int) -> float:
 
 
 class BlockLoss(nn.Module):
-    """Mean |ΔH| + mean ΔH² over the entries that exist (Hartree): arXiv:2306.04922, section 5."""
+    """Mean |ΔH| + mean ΔH² over the entries that exist (Hartree), as in arXiv:2306.04922."""
 
     def forward(self, predicted: Blocks, target: Blocks, mask: Blocks) -> Float[Tensor, ""]:
         """One number. mask: `BlockLayout.mask`."""

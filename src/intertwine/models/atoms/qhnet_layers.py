@@ -59,7 +59,7 @@ class PairWeights(nn.Module):
 
 
 class NodeLayer(nn.Module):
-    """h_i ← V h_i + W Σ_j w_ij ⊙ (g(h)_j ⊗ Y(r̂_ij)): a message of every atom within the cutoff (eq. 5)."""
+    """h_i ← V h_i + W Σ_j w_ij ⊙ (g(h)_j ⊗ Y(r̂_ij)): a message of every atom within the cutoff."""
 
     def __init__(
         self,
@@ -94,7 +94,7 @@ class NodeLayer(nn.Module):
 
 
 class SelfLayer(nn.Module):
-    """f_ii from h_i: the product of two gated and mixed copies of it (eq. 6)."""
+    """f_ii from h_i: the product of two gated and mixed copies of it."""
 
     def __init__(self, rep: Irreps, rep_out: Irreps, generator: torch.Generator | None):
         super().__init__()
@@ -114,7 +114,7 @@ class SelfLayer(nn.Module):
 
 
 class PairLayer(nn.Module):
-    """f_ij from h_j ⊗ h_i, with weights of their distance and invariants (eq. 7)."""
+    """f_ij from h_j ⊗ h_i, with weights of their distance and invariants."""
 
     def __init__(self, rep: Irreps, rep_out: Irreps, n_radial: int, hidden: int, generator: torch.Generator | None):
         super().__init__()
