@@ -120,12 +120,10 @@ def test_scaling_laws():
 
 def test_a_strut_in_two_pieces_is_the_same_strut(generator):
     one = random_lattice(4, generator=generator)
-    middle = one.pos[one.bars[0, 0]] + one.vectors[0] / 2
-    bars = torch.cat([one.bars, torch.tensor([[4], [int(one.bars[1, 0])]])], 1)
-    shift = torch.cat([one.shift, one.shift[:1]])
-    bars[1, 0], shift[0] = 4, 0
-    radius, batch = torch.cat([one.radius, one.radius[:1]]), torch.zeros(5, dtype=torch.int64)
-    two = one._replace(pos=torch.cat([one.pos, middle[None]]), bars=bars, shift=shift, radius=radius, batch=batch)
+    two = one.with_joint(3)
+    assert len(two.pos) == 5 and two.bars.shape[1] == one.bars.shape[1] + 1
+    with pytest.raises(ValueError, match="one lattice, not 2"):
+        collate_lattices([one, one]).with_joint(0)
     C = homogenize(one)
     assert (homogenize(two) - C).abs().max() < 1e-11 * C.abs().max()
 

@@ -69,6 +69,22 @@ class Lattices(NamedTuple):
             raise ValueError(f"Lattices: counts of a supercell must be at least 1, got {counts}")
         return collate_lattices([_supercell(one, counts) for one in self.split()])
 
+    def with_joint(self, strut: int) -> "Lattices":
+        """The same material as another graph: a joint in the middle of one strut. ValueError for several lattices."""
+        if len(self.cell) != 1:
+            raise ValueError(f"Lattices: with_joint takes one lattice, not {len(self.cell)}; split them first")
+        (start, end), joint = self.bars[:, strut].tolist(), len(self.pos)
+        bars, shift = self.bars.clone(), self.shift.clone()
+        bars[1, strut], shift[strut] = joint, 0
+        return Lattices(
+            torch.cat([self.pos, (self.pos[start] + self.vectors[strut] / 2)[None]]),
+            self.cell,
+            torch.cat([bars, bars.new_tensor([[joint], [end]])], 1),
+            torch.cat([shift, self.shift[strut][None]]),
+            torch.cat([self.radius, self.radius[strut][None]]),
+            torch.cat([self.batch, self.batch[:1]]),
+        )
+
     def split(self) -> "list[Lattices]":
         """The lattices one by one."""
         starts = torch.searchsorted(self.batch, torch.arange(len(self.cell), device=self.batch.device))
