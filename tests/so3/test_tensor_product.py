@@ -132,3 +132,12 @@ def test_product_errors(generator):
         TensorProduct("2x1o", "1o", "2x1e", weights="mine")
     with pytest.raises(ValueError, match="give a generator"):
         TensorProduct("2x1o", "1o", "2x1e", weights="shared")
+
+
+@pytest.mark.parametrize("mode", list(MODES))
+def test_no_samples_at_all(mode):
+    """As for pairs of atoms in a batch of single ones."""
+    product = TensorProduct(*MODES[mode], mode=mode).double()
+    one, two = (torch.zeros(0, rep.dim, dtype=torch.float64) for rep in (product.irreps_in1, product.irreps_in2))
+    weight = torch.zeros(0, product.weight_numel, dtype=torch.float64)
+    assert product(one, two, weight).shape == (0, product.rep_out.dim)
