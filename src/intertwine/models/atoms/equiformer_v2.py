@@ -149,7 +149,7 @@ class EquiformerV2(nn.Module):
         self, species: Tensor, vectors: Tensor, edge_index: Tensor, graph: Tensor | None
     ) -> tuple[Tensor, Edges]:
         edges = self._edges(species, vectors, edge_index)
-        x = self.edge_degree(edges, len(species))
+        x = self.edge_degree(edges, species.shape[0])
         start = self.embedding.index_select(0, species)
         x = torch.cat([x[:, :1] + start[:, None], x[:, 1:]], 1)
         for block in self.blocks:
@@ -161,7 +161,7 @@ class EquiformerV2(nn.Module):
         if self.envelope is not None:
             weight = self.envelope(length)
         elif self.max_neighbors is not None:
-            kept = nearest_edges(length, edge_index[1], len(species), self.max_neighbors)
+            kept = nearest_edges(length, edge_index[1], species.shape[0], self.max_neighbors)
             if torch.compiler.is_compiling():  # sizes that depend on data would break the graph
                 weight = kept.to(length.dtype)
             else:
