@@ -70,7 +70,7 @@ def dft_matrices(images: Iterable, *, xc: str = "pbe", basis: str = "def2-svp", 
 
     xc: PySCF's name of a functional, "hf" for Hartree-Fock; basis: PySCF's name; grid: its level of the quadrature of
     the functional, 0 to 9. The grid does not turn with the molecule, so that F turns only to the quadrature's accuracy
-    (Hartree-Fock: exactly). About a second for water in def2-SVP. Raises SCFError naming the image that does not
+    (Hartree-Fock: exactly). Half a second for water in def2-SVP. Raises SCFError naming the image that does not
     converge, ValueError for a periodic one or an odd number of electrons.
     """
     gto, scf, dft = (require(f"pyscf.{name}", "dft") for name in ("gto", "scf", "dft"))
