@@ -18,7 +18,8 @@ class Images(Action):
     Positions are (x, y), x to the right and y down, from the centre, in units of half the height. `group` moves points
     of the plane: SO(2), O(2), SL(2), GLPlus(2), or SE(2), E(2), Affine(2) with translations in the same unit; Cyclic(n)
     turns by 2π/n, Dihedral(n) also mirrors y. `mode` interpolates between pixels, "bilinear" or "bicubic";
-    (gh)·f = g·(h·f) holds as far as that goes, and exactly for quarter turns of square images.
+    (gh)·f = g·(h·f) holds as far as that goes. For n = 1 and 2, and for n = 4 on square images, pixels change places
+    and no bit of them changes.
     Raises ValueError for a group of another space or another mode.
     """
 
@@ -41,6 +42,8 @@ class Images(Action):
         batch = self.group.batch_shape(g)
         check_batch(self, batch, x.shape[:-3])
         inverse = self.group.inverse(g)
+        if self._exact(x):
+            return _rearranged(_turns(self.group, inverse).to(x.device), x)
         if isinstance(self.group, E):
             A, t = self.group.linear_part(inverse), self.group.translation_part(inverse)
         else:
@@ -55,8 +58,26 @@ class Images(Action):
         grid = nn.functional.affine_grid(theta.reshape(-1, 2, 3), list(flat.shape), align_corners=False)
         return nn.functional.grid_sample(flat, grid, mode=self.mode, align_corners=False).reshape(x.shape)
 
+    def _exact(self, x: Tensor) -> bool:
+        """Whether every element sends pixels to pixels."""
+        square = x.shape[-1] == x.shape[-2]
+        return isinstance(self.group, (Cyclic, Dihedral)) and self.group.n in ((1, 2, 4) if square else (1, 2))
+
     def __repr__(self) -> str:
         return f"Images({self.group})" if self.mode == "bilinear" else f"Images({self.group}, mode={self.mode!r})"
+
+
+def _rearranged(A: Float[Tensor, "*batch 2 2"], x: Tensor) -> Tensor:
+    """The image whose pixel at p is that of x at A p, for matrices A that send pixels to pixels."""
+    height, width = x.shape[-2:]
+    px = 2 * torch.arange(width, device=x.device).expand(height, width) - (width - 1)  # in half pixels
+    py = 2 * torch.arange(height, device=x.device)[:, None].expand(height, width) - (height - 1)
+    moved = A.round().to(torch.int64)[..., None, None]
+    column = (moved[..., 0, 0, :, :] * px + moved[..., 0, 1, :, :] * py + width - 1) // 2
+    row = (moved[..., 1, 0, :, :] * px + moved[..., 1, 1, :, :] * py + height - 1) // 2
+    source = (row * width + column).flatten(-2)
+    source = source.reshape(*source.shape[:-1], *[1] * (x.ndim - 1 - source.ndim), height * width)
+    return x.flatten(-2).gather(-1, source.expand(*x.shape[:-2], -1)).reshape(x.shape)
 
 
 def _turns(group: Cyclic | Dihedral, g: Tensor) -> Float[Tensor, "*batch 2 2"]:
