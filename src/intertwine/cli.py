@@ -144,10 +144,11 @@ def _add_pack(commands: Any) -> None:
 
 
 def _models(arguments: argparse.Namespace) -> int:
-    from intertwine.models.catalog import ENTRIES
+    from intertwine.models.catalog import ENTRIES, OTHERS
 
-    width = max(len(entry.name) for entry in ENTRIES)
-    for entry in ENTRIES:
+    entries = (*ENTRIES, *OTHERS)
+    width = max(len(entry.name) for entry in entries)
+    for entry in entries:
         source = f" ({entry.source})" if entry.source else ""
         print(f"{entry.name:<{width}}  {entry.task}\n{'':<{width}}  {entry.summary}{source}")
     return 0

@@ -1,4 +1,4 @@
-"""The list of what there is: a saved model names its network, and only names on this list are built from a file."""
+"""The list of what there is: a saved potential names its network, and only names on this list are built from a file."""
 
 import inspect
 from dataclasses import dataclass
@@ -63,6 +63,23 @@ ENTRIES = (
         "a linear pair potential: the smallest thing that trains, for tests and first steps",
     ),
 )
+# Models of atoms that are no potentials: listed, but built in Python only.
+OTHERS = (
+    Entry(
+        "QHNet",
+        "intertwine.models.atoms.qhnet",
+        "molecules: Hamiltonian matrices",
+        "Fock matrices block by block, and with them orbital energies and charges",
+        "arXiv:2306.04922",
+    ),
+    Entry(
+        "LatticeElasticityNet",
+        "intertwine.models.atoms.elasticity",
+        "strut lattices: stiffness",
+        "fourth-order tensors, symmetric and with positive energy by construction",
+        "arXiv:2401.16914",
+    ),
+)
 # Arguments that the data decide, not the user.
 _FROM_DATA = ("self", "species", "cutoff", "avg_num_neighbors", "generator")
 
@@ -72,6 +89,8 @@ def entry(name: str) -> Entry:
     for candidate in ENTRIES:
         if candidate.name.lower() == name.lower():
             return candidate
+    if other := next((e for e in OTHERS if e.name.lower() == name.lower()), None):
+        raise ValueError(f"{other.name} is no potential ({other.task}); import it from {other.module}")
     raise ValueError(f"there is no model {name!r}; there are: {', '.join(e.name for e in ENTRIES)}")
 
 
