@@ -67,7 +67,7 @@ CLAIM = Claim(
     symbol="intertwine.models.atoms.QHNet",
     arxiv="2306.04922",
     statement=(
-        "Kohn-Sham matrices of water (PBE/def2-SVP, 200 frames) a tenth as far off as the mean matrix; "
+        "Kohn-Sham matrices of water (PBE/def2-SVP, 150 frames) a tenth as far off as the mean matrix; "
         "an SCF that starts from them needs fewer cycles"
     ),
     theirs="water, 500 frames, 200,000 steps: 10.8 µHa, energies 33.8 µHa, orbitals 99.99 %",
@@ -79,7 +79,7 @@ CLAIM = Claim(
         **{"degree": 2, "hidden": 8, "bottleneck": 4, "layers": 2, "start_layer": 0, "rate": 5e-3},
     },
     full={
-        **{"train": 200, "test": 50, "solved": 10, "steps": 500, "batch": 10, "basis": "def2-svp", "grid": 2},
+        **{"train": 150, "test": 30, "solved": 10, "steps": 300, "batch": 10, "basis": "def2-svp", "grid": 2},
         **{"degree": 4, "hidden": 32, "bottleneck": 16, "layers": 4, "start_layer": 1, "rate": 2e-3},
     },
 )
