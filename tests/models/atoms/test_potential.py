@@ -103,6 +103,28 @@ def test_rigid_motions(name, graphs, generator):
             torch.testing.assert_close(moved[key], expected[key], rtol=0, atol=1e-10)
 
 
+@pytest.mark.parametrize("name", ["NequIP natural", "NequIP full", "NequIP SO(3)", "MACE"])
+def test_it_stays_equivariant_when_trained(name, graphs, generator):
+    """At initialisation many mistakes are invisible: check again after steps that move every weight."""
+    model = potential(name).train()
+    batch = collate([graphs["ethanol"], graphs["crystal"]])
+    wanted = torch.randn(len(batch.pos), 3, generator=generator, dtype=torch.float64)
+    before = [p.detach().clone() for p in model.parameters()]
+    optimizer = torch.optim.Adam(model.parameters(), lr=0.05)
+    for _ in range(4):
+        optimizer.zero_grad()
+        (model(batch)["forces"] - wanted).square().mean().backward()
+        optimizer.step()
+    moved = [bool((p - q).abs().max() > 1e-3) for p, q in zip(model.parameters(), before)]
+    assert all(moved), [n for (n, _), m in zip(model.named_parameters(), moved) if not m]
+    model.eval()
+    out = model(batch)
+    for g in model.rep_in.group.sample(3, generator=generator):
+        turned, expected = model(model.rep_in(g, batch)), model.rep_out(g, out)
+        for key in out:
+            torch.testing.assert_close(turned[key], expected[key], rtol=0, atol=1e-10)
+
+
 def test_without_parity_reflections_are_no_symmetry(graphs):
     model = potential("NequIP SO(3)")
     mirror = E(3).identity().clone()
@@ -223,10 +245,11 @@ def test_without_forces_there_are_none(graphs):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("name", "backend"), [("NequIP", "aot_eager"), ("Pair", "inductor")])
+@pytest.mark.parametrize(("name", "backend"), [("NequIP", "aot_eager"), ("MACE", "aot_eager"), ("Pair", "inductor")])
 def test_training_compiles_whole_and_agrees(name, backend, graphs):
     """Energy, forces and the gradient of a loss on them, at several sizes, without a break in the graph."""
-    options = {"layers": 2, "channels": 2, "radial": (4,), "degree": 2} if name == "NequIP" else {}
+    small = {"layers": 2, "channels": 2, "radial": (4,)}
+    options = {"NequIP": small | {"degree": 2}, "MACE": small | {"edge_degree": 1, "layers": 1}}.get(name, {})
 
     def made():
         generator = torch.Generator().manual_seed(0)
