@@ -12,7 +12,7 @@ def segment_sum(x: Float[Tensor, "rows *shape"], index: Int[Tensor, " rows"], n:
 
 def segment_mean(x: Float[Tensor, "rows *shape"], index: Int[Tensor, " rows"], n: int) -> Float[Tensor, "n *shape"]:
     """The mean of the rows of each segment 0..n - 1; 0 for an empty one."""
-    count = segment_sum(x.new_ones(len(x)), index, n).clamp(min=1)
+    count = segment_sum(x.new_ones(x.shape[0]), index, n).clamp(min=1)
     return segment_sum(x, index, n) / count.reshape(-1, *[1] * (x.ndim - 1))
 
 

@@ -175,10 +175,13 @@ def _matrices(direction: Tensor, lmax: int, mmax: int) -> tuple[Tensor, ...]:
     turns = torch.cat([cosines[1, :, 1:].flip(1), cosines[1]], 1)[..., None]  # of rows -lmax..lmax
     swaps = torch.cat([sines[1].flip(1).neg(), torch.zeros_like(rho)[:, None], sines[1]], 1)[..., None]
     mirror = torch.arange(2 * lmax, -1, -1, device=rho.device)
-    edges, rows = len(rho), 2 * lmax + 1
-    size = edges if torch.compiler.is_compiling() or rho.device.type != "cpu" else max(64, CACHED // table.shape[1])
+    edges, rows, size = rho.shape[0], 2 * lmax + 1, max(64, CACHED // table.shape[1])
     whole = rho.new_empty(edges, rows, table.shape[1] // rows)
-    for start in range(0, edges, max(size, 1)):
+    if torch.compiler.is_compiling() or rho.device.type != "cpu":
+        size, parts = edges, (0,)  # no loop over a size, which a tracer would fix
+    else:
+        parts = range(0, edges, size)
+    for start in parts:
         part = slice(start, start + size)
         d = (waves[part] @ table).unflatten(1, (rows, -1))
         # row m ← cos(mα) row m - sin(mα) row -m

@@ -150,8 +150,8 @@ class SO2Attention(nn.Module):
             y = frame_gate(y, gates)
         else:
             y = self.act(y, gates) if self.activation == "s2_sep" else self.act(y)
-        message = edges.frame.out_of(_by_head(self.second(y), self._attention(alpha, edges, len(x))))
-        return self.out(segment_sum(message, edges.target, len(x)).flatten(1)).unflatten(1, (x.shape[1], -1))
+        message = edges.frame.out_of(_by_head(self.second(y), self._attention(alpha, edges, x.shape[0])))
+        return self.out(segment_sum(message, edges.target, x.shape[0]).flatten(1)).unflatten(1, (x.shape[1], -1))
 
     def _attention(self, alpha: Tensor, edges: Edges, n: int) -> Float[Tensor, "edges heads"]:
         logits = (_smooth_leaky_relu(self.norm(alpha.unflatten(1, (self.heads, self.alphas)))) * self.alpha).sum(2)
@@ -219,7 +219,7 @@ class Block(nn.Module):
     def _kept(self, branch: Tensor, edges: Edges, graph: Tensor | None) -> Tensor:
         if not self.training or self.path_drop == 0:
             return branch
-        n = len(branch)
+        n = branch.shape[0]
         factor = dropout(branch.new_ones(n), self.path_drop, True)  # there are no more graphs than atoms
         factor = factor[:1].expand(n) if graph is None else factor.index_select(0, graph)
         near = segment_sum(torch.ones_like(edges.target), edges.target, n) > 0
