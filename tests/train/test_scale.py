@@ -125,6 +125,36 @@ def test_early_stopping_is_a_callback_of_lightning(structures, tmp_path):
     assert (tmp_path / "best.ckpt").is_file()
 
 
+def test_bf16_is_for_the_steps_alone(structures, tmp_path):
+    """Weights stay float32, energies float64, and validation sees the model as it will be used."""
+    runs = {precision: module("NequIP") for precision in ("32-true", "bf16-mixed")}
+    for precision, made in runs.items():
+        fit(structures, tmp_path / precision, made, max_epochs=2, precision=precision)
+    assert all(value.dtype == torch.float32 for value in weights(runs["bf16-mixed"]).values())
+    plain, mixed = (curve(tmp_path / precision) for precision in runs)
+    assert mixed != plain
+    assert mixed == pytest.approx(plain, rel=0.1)
+    batch = data(structures).val_dataloader()
+    for made in runs.values():
+        made.metrics.reset()
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        low = runs["32-true"]._evaluate(next(iter(batch)))
+    high = runs["32-true"]._evaluate(next(iter(batch)))
+    assert torch.equal(low["forces"], high["forces"])
+
+
+def test_tf32_is_switched_back(structures, tmp_path):
+    class Look(pl.Callback):
+        def on_train_start(self, trainer, pl_module):
+            self.seen = torch.get_float32_matmul_precision()
+
+    look, before = Look(), torch.get_float32_matmul_precision()
+    made = module()
+    made.tf32 = True
+    fit(structures, tmp_path, made, max_epochs=1, callbacks=[look])
+    assert (look.seen, torch.get_float32_matmul_precision()) == ("high", before)
+
+
 @pytest.mark.parametrize("workers", [0, 1])
 def test_a_set_on_disk_trains_as_one_in_memory(structures, tmp_path, workers):
     whole = read(structures)

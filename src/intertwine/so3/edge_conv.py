@@ -88,6 +88,11 @@ class EdgeConv(nn.Module):
         return self._sum(x, Y, w, src, dst, n_nodes)
 
     def _sum(self, x: Tensor, Y: Tensor, w: Tensor, src: Tensor, dst: Tensor, n_nodes: int) -> Tensor:
+        device = x.device.type
+        if torch.is_autocast_enabled(device):
+            # The kernel has one dtype, that of the geometry; autocast is for the products of matrices around it.
+            with torch.autocast(device, enabled=False):
+                return self._sum(x.to(Y.dtype), Y, w.to(Y.dtype), src, dst, n_nodes)
         (table,) = self._table(Y)
         if torch.compiler.is_compiling():
             # torch 2.13 compiles an autograd function inside torch.func.grad to wrong second derivatives, silently

@@ -32,9 +32,14 @@ class History(Logger):
         return ""
 
     @property
-    def log_dir(self) -> str:
-        """The folder."""
+    def save_dir(self) -> str:
+        """The folder; Lightning writes the configuration there."""
         return str(self.path.parent)
+
+    @property
+    def log_dir(self) -> str:
+        """The folder, by its other name."""
+        return self.save_dir
 
     @rank_zero_only
     def begin(self, step: int) -> None:

@@ -30,6 +30,7 @@ class PotentialModule(pl.LightningModule):
     species, cutoff, neighbour counts, shifts and scale come from the data module when `fit` begins. compile=True
     compiles the training step (worth it for runs of many minutes, and needs a C++ compiler on CPUs). forces: "gradient"
     or "direct", those of a network's force head.
+    tf32=True lets products of float32 matrices round to 10 bits while fit runs, on GPUs that have TensorFloat-32.
     Raises ValueError for an unknown network or option, and for direct forces with a loss on stress.
     """
 
@@ -42,6 +43,7 @@ class PotentialModule(pl.LightningModule):
         compile: bool = False,
         seed: int = 0,
         forces: Literal["gradient", "direct"] = "gradient",
+        tf32: bool = False,
     ):
         super().__init__()
         catalog.check(network, options or {})
@@ -55,6 +57,8 @@ class PotentialModule(pl.LightningModule):
         self.loss = loss
         self.optimizer = optimizer
         self.compile_step = compile
+        self.tf32 = tf32
+        self._matmul: str | None = None  # the process's setting before training
         self.seed = seed
         self.forces = forces
         self.potential: Potential | None = None
@@ -71,6 +75,7 @@ class PotentialModule(pl.LightningModule):
                 "loss": _plain(loss),
                 "optimizer": _plain(optimizer),
                 "compile": compile,
+                "tf32": tf32,
                 "seed": seed,
                 "forces": forces,
             }
@@ -156,8 +161,16 @@ class PotentialModule(pl.LightningModule):
         return {"optimizer": adam, "lr_scheduler": {"scheduler": scheduler, "monitor": "val/loss"}}
 
     def on_fit_start(self) -> None:
+        if self.tf32:
+            self._matmul = torch.get_float32_matmul_precision()
+            torch.set_float32_matmul_precision("high")
         if self.compile_step:
             self._potential().compile_training()
+
+    def teardown(self, stage: str) -> None:
+        if self._matmul is not None:
+            torch.set_float32_matmul_precision(self._matmul)
+            self._matmul = None
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
         # The rate is a function of the step and the budget alone, so a resumed run needs no scheduler state.
@@ -207,7 +220,8 @@ class PotentialModule(pl.LightningModule):
         self._loss_sum, self._loss_count = 0.0, 0
 
     def _evaluate(self, batch: Any) -> dict[str, Tensor]:
-        with torch.no_grad():
+        # Errors are those of the model as it will be used, whatever precision the training steps have.
+        with torch.no_grad(), torch.autocast(batch.pos.device.type, enabled=False):
             prediction = self._potential()(batch, training=False)
         self.metrics.update(prediction, batch)
         return prediction

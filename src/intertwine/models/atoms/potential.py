@@ -231,7 +231,9 @@ def _gradient(total: Callable[[Tensor], tuple[Tensor, Tensor]], vectors: Tensor,
     with torch.enable_grad():
         leaf = vectors if vectors.requires_grad else vectors.detach().requires_grad_()
         energy, energies = total(leaf)
-        (gradient,) = torch.autograd.grad(energy, leaf, create_graph=keep, allow_unused=True)
+        # A derivative has the dtypes of what it derives; autocast would choose again.
+        with torch.autocast(leaf.device.type, enabled=False):
+            (gradient,) = torch.autograd.grad(energy, leaf, create_graph=keep, allow_unused=True)
     if gradient is None:
         gradient = torch.zeros_like(leaf)
     return (gradient, energies) if keep else (gradient, energies.detach())
