@@ -51,6 +51,13 @@ ENTRIES = (
         "arXiv:2509.08418",
     ),
     Entry(
+        "FAENet",
+        "intertwine.models.atoms.faenet",
+        "atoms: energies, forces, stress",
+        "plain message passing, made symmetric by frames: one drawn in training, all in evaluation",
+        "arXiv:2305.05577",
+    ),
+    Entry(
         "Cartesian",
         "intertwine.models.atoms.cartesian",
         "atoms: energies, forces, stress",
