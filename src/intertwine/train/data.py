@@ -1,6 +1,7 @@
 """The Lightning data module: structure files in, checked, split by seed, and the facts a model is sized to."""
 
 import hashlib
+import warnings
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from functools import cached_property
@@ -10,10 +11,11 @@ import lightning.pytorch as pl
 import numpy as np
 import torch
 
-from intertwine.data.atoms import AtomicDataset, Checks, Keys, ShiftScale, fit_shift_scale, read
+from intertwine.data.atoms import AtomicDataset, Checks, DataWarning, Keys, ShiftScale, fit_shift_scale, off_scale, read
 from intertwine.data.atoms.checks import DEFAULT_CHECKS
 from intertwine.data.atoms.keys import DEFAULT_KEYS
 from intertwine.data.atoms.species import symbol
+from intertwine.data.atoms.suspicion import root_mean_square
 
 from .batches import Loader, Packed
 from .order import Balanced, Order
@@ -114,8 +116,17 @@ class AtomicDataModule(pl.LightningDataModule):
         for name, where in (("val", self.val), ("test", self.test)):
             if isinstance(where, str):
                 parts[name] = self._read(where)
+                self._compare(parts["train"], parts[name], where)
             parts.setdefault(name, whole[:0])
         return parts
+
+    def _compare(self, train: AtomicDataset, other: AtomicDataset, path: str) -> None:
+        """Warn where another file's forces are so far off the training set's that they must be in other units."""
+        if self.checks.units:
+            expected = root_mean_square(_sample(train, self.seed))
+            for defect in off_scale(expected, _sample(other, self.seed)):
+                message = f"{path}, against the training set: {defect.problem}; {defect.fix}"
+                warnings.warn(message, DataWarning, stacklevel=2)
 
     @cached_property
     def facts(self) -> Facts:

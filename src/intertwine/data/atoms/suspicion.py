@@ -163,7 +163,7 @@ def root_mean_square(graphs: Sequence[Any]) -> float:
 
 
 def off_scale(expected: float, graphs: Sequence[Any]) -> list[Defect]:
-    """A defect when the forces of these graphs are 19 to 73 times the expected root mean square (eV/Å), or below it.
+    """A defect when the forces of these graphs are 16 to 87 times the expected root mean square (eV/Å), or below it.
 
     In that range lie 27.2 and 51.4, what hartree/Å and hartree/bohr differ by from eV/Å; hardly ever do two sets of one
     study, such as one for training and one for testing, unless one of them holds relaxed structures.
@@ -175,7 +175,7 @@ def off_scale(expected: float, graphs: Sequence[Any]) -> list[Defect]:
     ratio = found / expected
     factor, how = (ratio, "times") if ratio > 1 else (1 / ratio, "times smaller than")
     low, high = units.Hartree, units.Hartree / units.Bohr
-    if not low / 1.42 < factor < high * 1.42:
+    if not low / 1.7 < factor < high * 1.7:
         return []
     nearest = min((low, high), key=lambda value: abs(np.log(value / factor)))
     what = "hartree/bohr" if nearest == high else "hartree/Å"
