@@ -213,8 +213,8 @@ CLAIM = Claim(
         "edges": 8,
     },
     full={
-        **{"frames": 800, "tested": 200, "steps": 400, "degrees": (1, 2, 4), "layers": 2, "whole": True},
-        **{"scaling": (2, 3, 4, 6, 8), "edges": 200},
+        **{"frames": 800, "tested": 200, "steps": 250, "degrees": (1, 2, 4), "layers": 2, "whole": True},
+        **{"scaling": (2, 4, 6, 8), "edges": 100},
     },
 )
 
