@@ -214,7 +214,7 @@ CLAIM = Claim(
     },
     full={
         **{"frames": 800, "tested": 200, "steps": 250, "degrees": (1, 2, 4), "layers": 2, "whole": True},
-        **{"scaling": (2, 4, 6, 8), "edges": 100},
+        **{"scaling": (2, 4, 6, 8), "edges": 500},
     },
 )
 
