@@ -4,6 +4,9 @@ from .average import Elements as Elements
 from .average import ElementSource as ElementSource
 from .average import SymmetrizeCost as SymmetrizeCost
 from .average import Symmetrizer as Symmetrizer
+from .canonicalize import Canonicalize as Canonicalize
+from .canonicalize import DiscreteCanonicalizer as DiscreteCanonicalizer
+from .continuous import ContinuousCanonicalizer as ContinuousCanonicalizer
 from .frame_average import FrameAverage as FrameAverage
 from .frame_average import symmetrize as symmetrize
 from .frame_block import FrameBlock as FrameBlock
@@ -16,5 +19,7 @@ from .group_average import WholeGroup as WholeGroup
 from .pca_frame import PCAFrame as PCAFrame
 from .pca_frame import PlanarFrame as PlanarFrame
 from .point_frame import PointFrame as PointFrame
+from .score import EnergyScore as EnergyScore
+from .score import VectorScore as VectorScore
 from .sort_frame import SortFrame as SortFrame
 from .stochastic_frame import StochasticFrame as StochasticFrame

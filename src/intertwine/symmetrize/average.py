@@ -14,7 +14,7 @@ from ..groups import Group
 from ..groups.group import Element
 from ..reps import Action, Invariant
 from ..reps.containers import map_tensors, named_tensors
-from .fold import batch_size, owner_of, repeat, repeat_arguments, unfold, weighted_sum
+from .fold import add, batch_size, owner_of, repeat, repeat_arguments, unfold, weighted_sum
 
 Guarantee = Literal["exact", "in expectation", "approximate"]
 
@@ -120,9 +120,9 @@ class Symmetrizer(nn.Module):
         source.bind(rep_in, rep_out)
         self.rep_in, self.rep_out, self.chunk, self.invariant_args = rep_in, rep_out, chunk, frozenset(invariant_args)
         self.model, self.source = model, source
-        if source.calls[1] > 1 and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
+        if source.calls[0] > 1 and any(isinstance(m, nn.modules.batchnorm._BatchNorm) for m in model.modules()):
             warnings.warn(
-                f"{name}: the model has BatchNorm; in train mode its statistics mix the {source.calls[1]} copies of "
+                f"{name}: the model has BatchNorm; in train mode its statistics mix the {source.calls[0]:g} copies of "
                 "each sample",
                 stacklevel=2,
             )
@@ -158,7 +158,7 @@ class Symmetrizer(nn.Module):
         for start in range(0, K, step):
             y = self._copies(x, elements, start, min(step, K - start), args, kwargs)
             part = weighted_sum(y, elements.weight[:, start : start + step].T, owner)
-            total = part if total is None else _add(total, part)
+            total = part if total is None else add(total, part)
             if spread:
                 kept.append(map_tensors(torch.Tensor.detach, y))
         if not return_info:
@@ -176,25 +176,18 @@ class Symmetrizer(nn.Module):
         copy = torch.arange(start, start + k, device=device).repeat_interleave(B)
         g = group.take(elements.g, (sample, copy))
         more, named = repeat_arguments(args, kwargs, k, self.invariant_args)
-        y = self.model(self.rep_in(group.inverse(g), repeat(self.rep_in, x, k)), *more, **named)
+        y = self.model(self._moved(x, elements, g, k), *more, **named)
         return unfold(self.rep_out(g, y), k, type(self).__name__)
+
+    def _moved(self, x: Any, elements: Elements, g: Element, k: int) -> Any:
+        """ρ_in(g)⁻¹ x for k elements per sample, g of batch shape (k·B,): what the model is given."""
+        return self.rep_in(self.rep_in.group.inverse(g), repeat(self.rep_in, x, k))
 
     def extra_repr(self) -> str:
         """Actions, guarantee and cost."""
         usual, most = self.source.calls
         times = f"×{usual:g} forward cost" + (f", at most ×{most}" if most != usual else "")
         return f"{self.rep_in!r} -> {self.rep_out!r}, {self.guarantee}, {times}"
-
-
-def _add(a: Any, b: Any) -> Any:
-    """Sum of two structures of tensors; what does not float is kept from the first."""
-    values = iter(named_tensors(b).values())
-
-    def add(t: Tensor) -> Tensor:
-        u = next(values)
-        return t + u if t.is_floating_point() or t.is_complex() else t
-
-    return map_tensors(add, a)
 
 
 def _variance(parts: list[Any]) -> Any:

@@ -86,7 +86,7 @@ def weighted_sum(y: Any, weight: Float[Tensor, "copies batch"], owner: Tensor | 
     What does not float (labels, the graph of each atom) is taken from the first copy.
     """
 
-    def add(t: Tensor) -> Tensor:
+    def total(t: Tensor) -> Tensor:
         if not (t.is_floating_point() or t.is_complex()):
             return t[0]
         w = weight.to(t.device, t.dtype)
@@ -99,7 +99,18 @@ def weighted_sum(y: Any, weight: Float[Tensor, "copies batch"], owner: Tensor | 
             w = w[:, owner.to(t.device)]
         return (w.reshape(*w.shape, *[1] * (t.ndim - 2)) * t).sum(0)
 
-    return map_tensors(add, y)
+    return map_tensors(total, y)
+
+
+def add(a: Any, b: Any) -> Any:
+    """Sum of two structures of tensors; what does not float is kept from the first."""
+    values = iter(named_tensors(b).values())
+
+    def plus(t: Tensor) -> Tensor:
+        u = next(values)
+        return t + u if t.is_floating_point() or t.is_complex() else t
+
+    return map_tensors(plus, a)
 
 
 def device_of(x: Any) -> torch.device:
