@@ -24,16 +24,16 @@ def test_shares_counts_and_files(structures, tmp_path):
 
 @pytest.mark.parametrize("unit", [27.2114, 51.4221])
 def test_a_file_in_other_units_than_the_training_set_is_noticed(structures, tmp_path, unit):
-    """Three frames are too few to be suspected by themselves."""
-    images = ase_read(structures, "20:23")
+    """Twelve frames are too few to be suspected by themselves."""
+    images = ase_read(structures, "4:16")
     for atoms in images:
         results = atoms.calc.results
         atoms.calc = SinglePointCalculator(atoms, energy=results["energy"], forces=results["forces"] / unit)
     path = str(tmp_path / "test.extxyz")
     write(path, images)
     with pytest.warns(DataWarning, match=r"test.extxyz, against the training set: forces of RMS .* times smaller than"):
-        assert len(data(structures, val=0.1, test=path).parts["test"]) == 3
-    assert len(data(structures, val=0.1, test=path, checks=Checks(units=False)).parts["test"]) == 3
+        assert len(data(structures, val=0.1, test=path).parts["test"]) == 12
+    assert len(data(structures, val=0.1, test=path, checks=Checks(units=False)).parts["test"]) == 12
 
 
 def test_splits_follow_the_seed_and_share_nothing(structures):
