@@ -120,7 +120,7 @@ def rotation_error(model, test: list, generator: torch.Generator) -> float:
 def experiment(
     *, seed: int, count: int, copies: int, tested: int, steps: int, size: int, width: int, turns: int
 ) -> Numbers:
-    """Energy errors (meV) of frames, of augmentation and of neither; changes under rotations; milliseconds of a step."""
+    """Energy errors (meV) of frames, of augmentation and of neither; changes when turned; milliseconds of a step."""
     train, test = molecules(count, copies, tested, seed)
     numbers: Numbers = {"training structures": len(train), "test structures": len(test)}
     models = {}
@@ -167,10 +167,10 @@ def holds(numbers: Numbers) -> bool:
 
 def ours(numbers: Numbers) -> str:
     frames, augmented, nothing = (numbers[f"energies, {kind}"] for kind in KINDS)
+    same, some, much = (numbers[f"rotation error, {kind}"] for kind in KINDS)
     return (
-        f"energy MAE {frames:.0f} (frames), {augmented:.0f} (augmented), {nothing:.0f} meV (neither); turning a molecule "
-        f"changes these by {numbers['rotation error, frames']:.2g}, {numbers['rotation error, augmented']:.0f} and "
-        f"{numbers['rotation error, nothing']:.0f} meV; a step with frames takes "
+        f"energy MAE {frames:.0f} (frames), {augmented:.0f} (augmented), {nothing:.0f} meV (neither); turning a "
+        f"molecule changes these by {same:.2g}, {some:.0f} and {much:.0f} meV; a step with frames takes "
         f"{numbers['ms, frames'] / numbers['ms, nothing']:.2f} times that without"
     )
 
@@ -181,8 +181,8 @@ CLAIM = Claim(
     symbol="intertwine.models.atoms.FAENet",
     arxiv="2305.05577",
     statement=(
-        "energies of rattled molecules (G2 set, GFN2-xTB, random orientations, equal steps): one frame drawn in training "
-        "below random turns in training, below neither; exact in evaluation; steps at most 1.2 times as long"
+        "energies of rattled molecules (G2 set, GFN2-xTB, random orientations, equal steps): one frame drawn in "
+        "training below random turns in training, below neither; exact in evaluation; steps at most 1.2 times as long"
     ),
     theirs="0.54 eV on OC20 IS2RE, the best of its time among fast models; frames above augmentation (their ablation)",
     experiment=experiment,
