@@ -59,8 +59,8 @@ class EdgeFrame:
 
     def into(self, x: Float[Tensor, "edges components channels"]) -> Orders:
         """Features of the edges, components (lmax+1)², as seen in the frame: Dᵀx, sorted by order."""
-        if x.ndim != 3 or x.shape[1] != (self.lmax + 1) ** 2 or x.shape[0] != len(self.direction):
-            wanted = (len(self.direction), (self.lmax + 1) ** 2, "channels")
+        if x.ndim != 3 or x.shape[1] != (self.lmax + 1) ** 2 or x.shape[0] != self.direction.shape[0]:
+            wanted = (self.direction.shape[0], (self.lmax + 1) ** 2, "channels")
             raise ValueError(f"EdgeFrame.into: expected shape {wanted}, got {tuple(x.shape)}")
         if torch.compiler.is_compiling():
             return _into(_turned(x, self.direction, -1), self.blocks)

@@ -83,7 +83,7 @@ class SO2Convolution(nn.Module):
                 f"SO2Convolution: expected orders 0..{self.mmax} with {self.lmax_in + 1} degrees and "
                 f"{self.channels_in} channels, got {len(y)} orders, the first of shape {tuple(y[0].shape)}"
             )
-        self._check_scale(scale, len(y[0]))
+        self._check_scale(scale, y[0].shape[0])
         out, extra = convolve(self.plan, y, list(self.weights), self.bias, scale)
         return (out, extra) if self.extra_scalars else out
 
@@ -127,8 +127,8 @@ class SO2EdgeConv(nn.Module):
                 f"SO2EdgeConv: features are [nodes, {(conv.lmax_in + 1) ** 2}, {conv.channels_in}], "
                 f"got {tuple(x.shape)}"
             )
-        conv._check_scale(scale, len(src))
-        n_nodes = len(x) if n_nodes is None else n_nodes
+        conv._check_scale(scale, src.shape[0])
+        n_nodes = x.shape[0] if n_nodes is None else n_nodes
         plan, weights, direction, lmax = (
             conv.plan,
             list(conv.weights),

@@ -252,4 +252,4 @@ def _by_head(y: Orders, shares: Float[Tensor, "edges heads"]) -> Orders:
     """The channels of each head times its share."""
     channels = y[0].shape[-1]
     factor = shares[:, :, None].expand(-1, -1, channels // shares.shape[1]).flatten(1)
-    return tuple(part * factor.view(len(part), *[1] * (part.ndim - 2), channels) for part in y)
+    return tuple(part * factor.view(part.shape[0], *[1] * (part.ndim - 2), channels) for part in y)
