@@ -50,8 +50,8 @@ def passes(call: Callable[[Tensor], Tensor], layer: nn.Module, h: Tensor) -> dic
 def main() -> None:
     """Print the table."""
     parser = arguments(__doc__)
-    parser.add_argument("--degrees", type=int, nargs="+", default=[2, 4])
-    parser.add_argument("--channels", type=int, nargs="+", default=[32, 128])
+    parser.add_argument("--degrees", type=int, nargs="+", default=[2, 4, 4])
+    parser.add_argument("--channels", type=int, nargs="+", default=[32, 32, 128])
     parser.add_argument("--molecules", type=int, default=2)
     options = parser.parse_args()
     start(options)
