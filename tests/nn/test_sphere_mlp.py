@@ -33,7 +33,7 @@ def test_sphere_mlp_is_equivariant_as_far_as_its_grid(irreps, generator):
     exact = nn.SphereMLP(rep, S2Grid.exact(rep.lmax, 5), act=torch.square, generator=generator).double()
     assert_equivariant(exact, steps=2)  # squares of squares
     layer = nn.SphereMLP(rep, "exact:1e-3", generator=generator).double()
-    assert layer.equivariance_error() < 1e-3
+    assert layer.equivariance_error() < 3e-3  # the error asked for is that of other weights of the same kind
     assert_equivariant(layer, atol=3e-3, gradient=False)
 
 
@@ -122,3 +122,14 @@ def test_errors():
         nn.SphereMLP(Irreps("2x0e + 2x1o + 2x1e + 2x0o"))
     with pytest.raises(ValueError, match="has dimension 36, the data has trailing dimension 35"):
         nn.GridMLP(SPHERE, (4,), grid=S2Grid.exact(2))(torch.zeros(35))
+
+
+def test_a_grid_that_was_sought_does_not_depend_on_the_weights():
+    """A model is built with other weights before its own are loaded, and must get the grid it was trained on."""
+    rep = Irreps.spherical(3, 2)
+    layers = [nn.GridMLP(rep, (2,), grid="exact:1e-3", generator=torch.Generator().manual_seed(s)) for s in range(4)]
+    assert len({layer.grid for layer in layers}) == 1
+    assert len({layer.equivariance_error() for layer in layers}) == 4
+    assert layers[0].equivariance_error() < 1e-3  # these are the weights it is sought for
+    fewer = S2Grid.gauss_legendre(*(n - 1 for n in layers[0].grid.size))
+    assert nn.GridMLP(rep, (2,), grid=fewer, generator=torch.Generator().manual_seed(0)).equivariance_error() > 1e-3

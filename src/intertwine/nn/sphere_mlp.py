@@ -24,8 +24,8 @@ class GridMLP(nn.Module):
     irreps: degrees 0..L with equal channels, as in `S2Activation`; no pseudoscalar functions. hidden: widths between
     `channels` and `channels`; `act` stands between the layers, and after the last with `act_out`, divided by the root
     of its second moment. heads: groups of channels, all treated by one perceptron of channels / heads inputs.
-    grid: as in `S2Activation`; an error asked for holds for the initial weights, drawn with `generator` at variance
-    1 / fan-in, and `equivariance_error()` says what it is now.
+    grid: as in `S2Activation`; an error asked for is that of weights like the initial ones, of variance 1 / fan-in, but
+    always the same, so that the grid does not depend on `generator`; `equivariance_error()` says what it is now.
     Raises ValueError for other irreps, a width below 1, and channels that the heads do not divide.
     Source: arXiv:2306.12059, section 4.3 (hidden=(F, F)); arXiv:2509.08418 (hidden=(16,), heads=2, act_out=True).
     """
@@ -46,11 +46,14 @@ class GridMLP(nn.Module):
         if not irreps.blocks[0][0].is_trivial:
             raise ValueError(f"GridMLP: '{irreps}' changes sign under reflections, which no perceptron commutes with")
         self.rep_in = self.rep_out = irreps
-        self.perceptron = ChannelMLP(
-            [self.channels, *hidden, self.channels], heads=heads, act=act, act_out=act_out, generator=generator
-        )
-        fixed = isinstance(grid, S2Grid)
-        self.grid = grid if fixed else chosen("GridMLP", self.signal, self.perceptron, grid, self.channels)
+        widths, options = [self.channels, *hidden, self.channels], {"heads": heads, "act": act, "act_out": act_out}
+        self.perceptron = ChannelMLP(widths, **options, generator=generator)
+        if not isinstance(grid, S2Grid):
+            # By weights that are always the same: a layer built again and loaded must get the grid it was trained on.
+            with torch.device("cpu"):
+                like = ChannelMLP(widths, **options, generator=torch.Generator().manual_seed(0))
+            grid = chosen("GridMLP", self.signal, like, grid, self.channels)
+        self.grid = grid
         self.constants = Constants(self.signal.matrices(self.grid), any_dtype=True)
 
     def equivariance_error(self) -> float:
