@@ -201,6 +201,7 @@ def test_batches_and_species(nodes):
         assert (module(x, (species + 1) % 3) - together).abs().max() > 1e-3
         order = torch.arange(nodes).flip(0)
         torch.testing.assert_close(module(x[order], species[order]), together[order], rtol=0, atol=1e-12)
+        torch.testing.assert_close(module(x.T.contiguous().T, species), together, rtol=0, atol=1e-12)
 
 
 @pytest.mark.slow
@@ -225,6 +226,7 @@ def test_it_compiles_whole_with_second_derivatives():
         (("2x0e + 2x1o", "2x0e", 0), "correlation=0"),
         (("2x0e + 2x1o", "2x0e", 2, 0), "n_species=0"),
         (("2x0e + 2x1o", "2x1e", 3), "no power up to 3"),
+        (("2x0e + 2x1o + 2x2e + 2x3o", "2x0e", 8), "16 components have 490,314 products of 8"),
     ],
 )
 def test_what_does_not_fit_is_named(arguments, message):

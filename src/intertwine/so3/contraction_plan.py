@@ -11,7 +11,7 @@ from .symmetric_power import Coupling, Inputs, all_couplings, gram, symmetric_ba
 from .wigner import _frozen, clebsch_gordan
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Step:
     """Value `left` ⊗ input block `right`, through `table`, are the next values, one after the other."""
 
@@ -21,7 +21,7 @@ class Step:
     table: np.ndarray  # [Σ over made of 2l+1, (2l'+1)(2l+1)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Last:
     """The last product into one output: Σ over `terms` of weight · value, ⊗ input block `right`, through `table`."""
 
@@ -30,7 +30,7 @@ class Last:
     table: np.ndarray  # [2L+1, (2l'+1)(2l+1)]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Output:
     """One irrep of the output: products that end here, values that are added as they are, and the weights of both."""
 

@@ -8,7 +8,7 @@ from jaxtyping import Float
 
 from .contraction_plan import contraction_plan
 from .irreps import Irrep, Irreps, as_irrep
-from .symmetric_power import Coupling, all_couplings, monomials, multiplicities, symmetric_bases
+from .symmetric_power import Coupling, all_couplings, monomials, multiplicities, sizes_of, symmetric_bases
 from .wigner import clebsch_gordan
 
 
@@ -25,24 +25,25 @@ def coupling_tensors(
     if degree < 1:
         raise ValueError(f"coupling_tensors: degree must be at least 1, got {degree}")
     inputs, out = tuple(irrep for irrep, _ in Irreps(irreps_in).blocks), as_irrep(irrep_out)
-    dim = sum(irrep.dim for irrep in inputs)
+    sizes = sizes_of(inputs)
+    shape = (out.dim, *[sum(sizes)] * degree)
     if not symmetric:
         chains = [_chain(one, inputs) for one in all_couplings(inputs, out, degree)]
-        return np.stack(chains) if chains else np.zeros((0, out.dim, *[dim] * degree))
+        return np.stack(chains) if chains else np.zeros((0, *shape))
     kept = symmetric_bases(inputs, (out,), degree)[-1].get(out, [])
-    tensors = np.zeros((len(kept), out.dim, *[dim] * degree))
-    if kept:
-        plan = contraction_plan(inputs, (out,), degree, True).outputs[0]
-        mix = plan.mix[-len(kept) :, -len(kept) :]
-        entries = np.stack([one.values for one in kept]) * multiplicities(dim, degree) / factorial(degree)
+    tensors = np.zeros((len(kept), *shape))
+    for U, one in zip(tensors, kept):
+        entries = one.values * multiplicities(sizes, one.content) / factorial(degree)
         for order in permutations(range(degree)):
-            where = monomials(dim, degree)[:, order]
-            tensors[:, :, *where.T] = np.einsum("pb,pmx->bmx", mix, entries)
-    return tensors
+            U[:, *monomials(sizes, one.content)[:, order].T] = entries
+    if not kept:
+        return tensors
+    mix = contraction_plan(inputs, (out,), degree, True).outputs[0].mix[-len(kept) :, -len(kept) :]
+    return np.tensordot(mix.T, tensors, 1)
 
 
 def _chain(one: Coupling, inputs: tuple[Irrep, ...]) -> np.ndarray:
-    starts = [0, *accumulate(irrep.dim for irrep in inputs)]
+    starts = [0, *accumulate(sizes_of(inputs))]
     here = slice(starts[one.last], starts[one.last + 1])
     grown = np.zeros((one.irrep.dim, *[starts[-1]] * one.degree))
     if one.before is None:

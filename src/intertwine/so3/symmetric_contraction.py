@@ -1,5 +1,7 @@
 """The many-body product of MACE: all equivariant polynomials of a feature up to a degree, weighted by species."""
 
+from math import comb
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -7,6 +9,8 @@ from torch import Tensor, nn
 from ..maps.constants import Constants
 from .contraction_plan import contraction_plan
 from .irreps import Irreps
+
+_MOST_MONOMIALS = 100_000  # the couplings are found among them, in seconds
 
 
 class SymmetricContraction(nn.Module):
@@ -17,7 +21,8 @@ class SymmetricContraction(nn.Module):
     own weights. symmetric: an orthonormal basis of the polynomials (the fewest weights); else a weight for each chain
     of couplings, as first published: the same functions. `weights`: one parameter [n_species, paths, channels] for
     each block of irreps_out, degrees 1, 2, .. one after the other, `path_counts` of each; drawn from N(0, 1)/paths.
-    Raises ValueError for unequal channels, a correlation or n_species below 1, or an output that no power reaches.
+    Raises ValueError for unequal channels, a correlation or n_species below 1, an output that no power reaches, or more
+    than 100,000 products of components.
     """
 
     def __init__(
@@ -43,6 +48,12 @@ class SymmetricContraction(nn.Module):
             )
         (self.channels,) = counts
         inputs, outputs = (tuple(irrep for irrep, _ in rep.blocks) for rep in (self.rep_in, self.rep_out))
+        dim = self.rep_in.dim // self.channels
+        if comb(dim + correlation - 1, correlation) > _MOST_MONOMIALS:
+            raise ValueError(
+                f"SymmetricContraction: {dim} components have {comb(dim + correlation - 1, correlation):,} products of "
+                f"{correlation}, more than {_MOST_MONOMIALS:,}; lower the degrees of {self.rep_in} or the correlation"
+            )
         self._plan = contraction_plan(inputs, outputs, correlation, symmetric)
         self._sizes = [irrep.dim for irrep in inputs]
         self.path_counts = tuple(out.counts for out in self._plan.outputs)
@@ -73,7 +84,7 @@ class SymmetricContraction(nn.Module):
         self.rep_in.check(x)
         nodes, columns = x.shape[0], x.shape[0] * self.channels
         # Components first: a product of two components is one of long rows, and a coupling is a matrix product.
-        X = x.view(nodes, sum(self._sizes), self.channels).movedim(1, 0).reshape(sum(self._sizes), columns)
+        X = x.reshape(nodes, sum(self._sizes), self.channels).movedim(1, 0).reshape(sum(self._sizes), columns)
         values = list(X.split(self._sizes))
         for step, table in zip(self._plan.steps, self._tables(x)):
             values += _coupled(values[step.left], values[step.right], table).split(step.sizes)

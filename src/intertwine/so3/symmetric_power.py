@@ -17,17 +17,18 @@ from .irreps import Irrep
 from .wigner import _frozen, clebsch_gordan
 
 Inputs = tuple[Irrep, ...]
+Content = tuple[int, ...]  # sorted input blocks
 
 
 @dataclass(frozen=True, eq=False)
 class Coupling:
     """Polynomials of one degree that turn as `irrep`: a coupling of lower degree (`before`) times input block `last`.
 
-    content: the sorted input blocks that are its factors; values: [2l+1, monomials].
+    content: the sorted input blocks that are its factors; values: [2l+1, monomials of this content].
     """
 
     irrep: Irrep
-    content: tuple[int, ...]
+    content: Content
     before: "Coupling | None"
     last: int
     values: np.ndarray
@@ -42,54 +43,59 @@ class Coupling:
         return (*(self.before.intermediates() if self.before else ()), self.irrep)
 
 
-@lru_cache(maxsize=32)
-def monomials(dim: int, degree: int) -> Int[np.ndarray, "monomials degree"]:
-    """Sorted factors of every monomial of that degree in `dim` variables, in lexicographic order."""
-    found = list(itertools.combinations_with_replacement(range(dim), degree))
-    return _frozen(np.array(found, dtype=np.int64).reshape(-1, degree))
+@lru_cache(maxsize=2048)
+def monomials(sizes: tuple[int, ...], content: Content) -> Int[np.ndarray, "monomials degree"]:
+    """Sorted variables of every product of components of the blocks in `content`, in lexicographic order.
+
+    sizes: components of every input block; variables are numbered through all of them.
+    """
+    starts = [0, *itertools.accumulate(sizes)]
+    runs = [
+        itertools.combinations_with_replacement(range(starts[block], starts[block + 1]), len(list(same)))
+        for block, same in itertools.groupby(content)
+    ]
+    found = [list(itertools.chain(*parts)) for parts in itertools.product(*runs)]
+    return _frozen(np.array(found, dtype=np.int64).reshape(-1, len(content)))
 
 
-@lru_cache(maxsize=32)
-def _times(dim: int, degree: int) -> Int[np.ndarray, "monomials dim"]:
-    """Which monomial of the next degree each monomial times each variable is."""
-    here, there = monomials(dim, degree), monomials(dim, degree + 1)
-    base = dim ** np.arange(degree, -1, -1)
-    grown = np.concatenate([np.repeat(here, dim, 0), np.tile(np.arange(dim), len(here))[:, None]], 1)
-    return _frozen(np.searchsorted(there @ base, np.sort(grown, 1) @ base).reshape(-1, dim))
+@lru_cache(maxsize=2048)
+def _times(sizes: tuple[int, ...], content: Content, last: int) -> Int[np.ndarray, "monomials components"]:
+    """Which monomial of `content` with `last` each monomial of `content` times each component of `last` is."""
+    here, there = monomials(sizes, content), monomials(sizes, tuple(sorted((*content, last))))
+    base = sum(sizes) ** np.arange(len(content), -1, -1)
+    own = monomials(sizes, (last,))
+    grown = np.concatenate([np.repeat(here, len(own), 0), np.tile(own, (len(here), 1))], 1)
+    return _frozen(np.searchsorted(there @ base, np.sort(grown, 1) @ base).reshape(-1, len(own)))
 
 
-@lru_cache(maxsize=32)
-def multiplicities(dim: int, degree: int) -> Float[np.ndarray, " monomials"]:
+@lru_cache(maxsize=2048)
+def multiplicities(sizes: tuple[int, ...], content: Content) -> Float[np.ndarray, " monomials"]:
     """a! = Π a_i! of every monomial: its weight in the inner product."""
-    return _frozen(
-        np.array([prod(factorial(list(m).count(i)) for i in set(m)) for m in monomials(dim, degree).tolist()], float)
+    counts = (
+        [factorial(len(list(same))) for _, same in itertools.groupby(m)] for m in monomials(sizes, content).tolist()
     )
+    return _frozen(np.array([prod(c) for c in counts], dtype=float))
 
 
-def offsets(inputs: Inputs) -> list[int]:
-    """The first variable of every input block, and the number of variables."""
-    return [0, *itertools.accumulate(irrep.dim for irrep in inputs)]
+def sizes_of(inputs: Inputs) -> tuple[int, ...]:
+    """Components of every input block."""
+    return tuple(irrep.dim for irrep in inputs)
 
 
 def single(inputs: Inputs) -> list[Coupling]:
     """The input blocks themselves, degree 1."""
-    found, at = [], offsets(inputs)
-    for i, irrep in enumerate(inputs):
-        values = np.zeros((irrep.dim, at[-1]))
-        values[np.arange(irrep.dim), at[i] + np.arange(irrep.dim)] = 1.0
-        found.append(Coupling(irrep, (i,), None, i, values))
-    return found
+    return [Coupling(irrep, (i,), None, i, np.eye(irrep.dim)) for i, irrep in enumerate(inputs)]
 
 
 def times(inputs: Inputs, before: Coupling, last: int, irrep: Irrep) -> Coupling:
     """`before` coupled with one more factor of input block `last` into `irrep`, scaled by √(2l+1)."""
-    at, b = offsets(inputs), inputs[last]
-    C = sqrt(irrep.dim) * clebsch_gordan(before.irrep.l, b.l, irrep.l)
-    table = _times(at[-1], before.degree)
-    values = np.zeros((irrep.dim, len(monomials(at[-1], before.degree + 1))))
-    for j in range(b.dim):  # for one variable no two monomials meet
-        values[:, table[:, at[last] + j]] += C[:, j].T @ before.values
-    return Coupling(irrep, tuple(sorted((*before.content, last))), before, last, values)
+    content, sizes = tuple(sorted((*before.content, last))), sizes_of(inputs)
+    C = sqrt(irrep.dim) * clebsch_gordan(before.irrep.l, inputs[last].l, irrep.l)
+    table = _times(sizes, before.content, last)
+    values = np.zeros((irrep.dim, len(monomials(sizes, content))))
+    for j in range(sizes[last]):  # for one variable no two monomials meet
+        values[:, table[:, j]] += C[:, j].T @ before.values
+    return Coupling(irrep, content, before, last, values)
 
 
 def products(inputs: Inputs, lower: Sequence[Coupling], irrep: Irrep) -> Iterator[Coupling]:
@@ -100,20 +106,22 @@ def products(inputs: Inputs, lower: Sequence[Coupling], irrep: Irrep) -> Iterato
 
 
 def gram(inputs: Inputs, couplings: Sequence[Coupling], others: Sequence[Coupling]) -> np.ndarray:
-    """Inner products, [couplings, others], of polynomials of one irrep, divided by 2l+1."""
-    weight = multiplicities(offsets(inputs)[-1], couplings[0].degree)
-    a, b = (np.stack([c.values for c in some]) for some in (couplings, others))
-    return np.einsum("amx,bmx,x->ab", a, b, weight, optimize=True) / a.shape[1]
+    """Inner products, [couplings, others], of polynomials of one irrep, divided by 2l+1; 0 for different contents."""
+    found, sizes = np.zeros((len(couplings), len(others))), sizes_of(inputs)
+    for i, a in enumerate(couplings):
+        weighted = a.values * multiplicities(sizes, a.content) / a.irrep.dim
+        for j, b in enumerate(others):
+            if a.content == b.content:
+                found[i, j] = np.vdot(weighted, b.values)
+    return found
 
 
 def independent(inputs: Inputs, candidates: Iterator[Coupling]) -> list[Coupling]:
     """The first of `candidates` that span all of them; a coupling that is antisymmetric somewhere is zero."""
-    weight, kept, spans = None, [], {}
+    kept, spans = [], {}
     for one in candidates:
-        if weight is None:
-            weight = np.sqrt(multiplicities(offsets(inputs)[-1], one.degree))
         # One component is enough, since by Schur's lemma the others say the same.
-        rest = one.values[0] * weight
+        rest = one.values[0] * np.sqrt(multiplicities(sizes_of(inputs), one.content))
         size = np.linalg.norm(rest)
         span = spans.setdefault(one.content, [])
         for _ in range(2):
