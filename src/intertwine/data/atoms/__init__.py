@@ -3,6 +3,7 @@
 from .action import AtomsAction as AtomsAction
 from .action import PotentialOutputAction as PotentialOutputAction
 from .basis import Basis as Basis
+from .beams import homogenize as homogenize
 from .blocks import BlockLayout as BlockLayout
 from .blocks import Blocks as Blocks
 from .blocks import BlocksAction as BlocksAction
@@ -24,7 +25,6 @@ from .graph import collate as collate
 from .graph import connect as connect
 from .graph import from_ase as from_ase
 from .graph import to_ase as to_ase
-from .homogenize import homogenize as homogenize
 from .keys import Keys as Keys
 from .lattice_kinds import lattice as lattice
 from .lattice_kinds import random_lattice as random_lattice
