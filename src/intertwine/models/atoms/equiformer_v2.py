@@ -172,15 +172,10 @@ class EquiformerV2(nn.Module):
 
 
 def _grids(grid: Sequence[int] | str, degree: int) -> tuple[S2Grid | str, S2Grid]:
-    """The grid about an edge, and that of an atom. An error asked for is that of a small perceptron with weights of its
-    own: were it that of the model's, a model built again from its configuration would get another grid."""
+    """The grid about an edge, and that of an atom: sought once, for a small perceptron like those of all layers."""
     if not isinstance(grid, str):
         return (S2Grid.uniform(*grid),) * 2
-    with torch.device("cpu"):  # whatever the default is
-        small = GridMLP(
-            Irreps.spherical(degree, 8, None), (8, 8), grid=grid, generator=torch.Generator().manual_seed(0)
-        )
-    return grid, small.grid
+    return grid, GridMLP(Irreps.spherical(degree, 8, None), (8, 8), grid=grid).grid
 
 
 def _check(config: dict[str, Any]) -> None:
