@@ -111,7 +111,7 @@ class _Spline(torch.autograd.Function):
 @torch.no_grad()
 def splinify(
     radial: Callable[[Float[Tensor, " edges"]], Float[Tensor, "edges n_out"]],
-    n_knots: int = 64,
+    n_knots: int = 512,
     *,
     cutoff: float,
     envelope: Callable[[Tensor], Tensor] | None = None,
@@ -122,7 +122,7 @@ def splinify(
     the CPU, and vanish as fast as u does. Its error falls like 1/n_knots⁴, that of slopes, and so of forces, like
     1/n_knots³, while time and memory stay. Source: arXiv:2509.08418.
     """
-    r = torch.linspace(0, cutoff, 16 * n_knots + 1, dtype=torch.float64)
+    r = torch.linspace(0, cutoff, 4 * n_knots + 1, dtype=torch.float64)
     wanted = radial(r).double()
     spline = SplineRadial(n_knots, cutoff, wanted.shape[1], envelope).double()
     A = spline.basis(r) if envelope is None else spline.basis(r) * envelope(r)[:, None]

@@ -105,7 +105,7 @@ class Facet(nn.Module):
         return mixed(h, self.readout).squeeze(1)
 
     @torch.no_grad()
-    def splinified(self, n_knots: int = 64) -> "Facet":
+    def splinified(self, n_knots: int = 512) -> "Facet":
         """The same network with splines in place of its radial functions, fitted; for evaluation, float64 on the CPU.
 
         A trained network of distances becomes one look-up of four rows, whatever its widths.
