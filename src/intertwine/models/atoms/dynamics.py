@@ -20,8 +20,8 @@ Remove = Literal["momentum", "rotation"]
 class Verlet:
     """Newton's equations by velocity Verlet (kick, drift, kick), every structure of a batch on its own path.
 
-    model: a `Potential` or `interop.load_exported(...)`; batch: structures, from `collate` (edges are made anew);
-    timestep: fs; velocities: Å/fs, at rest when not given; skin: Å, see `Evaluator`; compile: as there.
+    model: a `Potential`, or an exported one; batch: structures, from `collate` (edges are made anew); timestep: fs;
+    velocities: Å/fs, at rest when not given; skin (Å), compile: see `Evaluator`.
     Attributes, all float64: pos [N, 3] Å (not wrapped), velocities [N, 3] Å/fs, forces [N, 3] eV/Å, energy [G] eV,
     masses [N] amu, steps, time (fs); z, cell, pbc, batch [N] of the structures.
     Raises ValueError for settings that do not fit, elements the model has not seen, and a model whose forces are not

@@ -16,9 +16,9 @@ from .potential import Potential
 class Evaluator:
     """Energies, forces and stress of moving structures: what dynamics, relaxation and calculators call at every step.
 
-    model: a `Potential`, or what `interop.load_exported` gives. skin: Å by which the neighbour list reaches beyond the
-    cutoff; it is rebuilt only when an atom has moved skin/2 since, and no result depends on it. compile: pay a minute
-    at the first call for faster ones afterwards; sizes may change. Raises ValueError for a negative skin.
+    model: a `Potential`, or what `interop.export.load_exported` gives. skin: Å by which the neighbour list reaches
+    beyond the cutoff; it is rebuilt only when an atom has moved skin/2 since, and no result depends on it. compile: pay
+    a minute at the first call for faster ones afterwards; sizes may change. Raises ValueError for a negative skin.
     """
 
     def __init__(self, model: Any, *, skin: float = 0.5, compile: bool = False):
