@@ -157,7 +157,7 @@ CLAIM = Claim(
         "variants": ["Bessel, sphere", "network, sphere"],
     },
     full={
-        **{"frames": 300, "steps": 700, "tested": 200, "irreps": "16x0 + 8x1", "turns": 20, "real": True},
+        **{"frames": 300, "steps": 350, "tested": 100, "irreps": "16x0 + 8x1", "turns": 20, "real": True},
         "variants": list(VARIANTS),
     },
 )

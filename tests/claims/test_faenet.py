@@ -189,7 +189,7 @@ CLAIM = Claim(
     holds=holds,
     ours=ours,
     short={"count": 6, "copies": 8, "tested": 2, "steps": 50, "size": 16, "width": 24, "turns": 0},
-    full={"count": 80, "copies": 20, "tested": 4, "steps": 2000, "size": 32, "width": 64, "turns": 20},
+    full={"count": 80, "copies": 20, "tested": 4, "steps": 1000, "size": 32, "width": 64, "turns": 20},
 )
 
 
