@@ -2,8 +2,8 @@
 
 import pytest
 
-from claims.acac_runs import claim
 from claims.claim import data_folder
+from claims.potential_runs import claim
 
 CLAIM = claim(
     "acac",

@@ -1,4 +1,4 @@
-"""A committed configuration trained on acetylacetone and tested: what the claims of several networks share."""
+"""A committed configuration trained on one molecule and tested: what the claims of several networks share."""
 
 import json
 import os
@@ -9,26 +9,30 @@ from pathlib import Path
 
 from claims.claim import ROOT, Claim, Numbers, data_folder
 
+FILES = {"acac": ("train_300K.xyz", "test_MD_300K.xyz"), "ethanol": ("train.xyz", "test_MD.xyz")}
+
 
 def trained(config: str, *, seed: int, steps: int | None, out: str) -> Numbers:
     """Test errors (meV, meV/Å) of configs/`config`.yaml after `steps` (None: the time in the file) of training.
 
-    `out` is the folder of the run; a finished run in it is tested, not repeated. Needs the folder acac/ of real data.
+    The name of the file begins with that of the data. `out` is the folder of the run; a finished run in it is tested,
+    not repeated. Needs the folder acac/ or ethanol/ of real data.
     """
     from intertwine.models import saved
 
-    data, folder = data_folder("acac"), Path(out)
+    molecule = config.split("_")[0]
+    data, folder, (train, test) = data_folder(molecule), Path(out), FILES[molecule]
     if data is None:
-        raise FileNotFoundError("this claim needs the folder acac/ of the real data: set INTERTWINE_DATA")
+        raise FileNotFoundError(f"this claim needs the folder {molecule}/ of the real data: set INTERTWINE_DATA")
     best = folder / "best.ckpt"
     if not best.is_file():
-        files = json.dumps([str(data / "train_300K.xyz"), str(data / "isolated_atoms.xyz")])
+        files = json.dumps([str(data / train), str(data / "isolated_atoms.xyz")])
         words = ["--config", str(ROOT / "configs" / f"{config}.yaml"), "--data.path", files, "--out", str(folder)]
         words += ["--seed_everything", str(seed)]
         if steps is not None:
             words += ["--trainer.max_steps", str(steps), "--trainer.enable_progress_bar", "false"]
         intertwine("fit", *words)
-    intertwine("test", str(best), "--data.test", str(data / "test_MD_300K.xyz"), "--out", str(folder))
+    intertwine("test", str(best), "--data.test", str(data / test), "--out", str(folder))
     errors = json.loads((folder / "metrics.json").read_text())["all"]
     last = saved.load(folder / "last.ckpt")
     numbers = {key: round(errors[key], 2) for key in ("energy_mae", "energy_rmse", "forces_mae", "forces_rmse")}
