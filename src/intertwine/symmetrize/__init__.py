@@ -16,6 +16,13 @@ from .group_average import GroupAverage as GroupAverage
 from .group_average import Sampled as Sampled
 from .group_average import Subset as Subset
 from .group_average import WholeGroup as WholeGroup
+from .orbit import in_component as in_component
+from .orbit import orbit_distance as orbit_distance
+from .orbit import orbit_invariants as orbit_invariants
+from .orbit import retract as retract
+from .orbit_canonicalize import OrbitCanonicalize as OrbitCanonicalize
+from .orbit_canonicalize import OrbitSource as OrbitSource
+from .orbit_canonicalize import ScalarGenerator as ScalarGenerator
 from .pca_frame import PCAFrame as PCAFrame
 from .pca_frame import PlanarFrame as PlanarFrame
 from .point_frame import PointFrame as PointFrame
