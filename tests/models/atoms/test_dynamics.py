@@ -10,6 +10,7 @@ from intertwine.data.atoms import collate, from_ase
 from intertwine.interop.ase import Calculator
 from intertwine.models.atoms import Langevin, Verlet, velocities
 from intertwine.models.atoms.dynamics import acceleration, boltzmann, masses
+from intertwine.models.atoms.potential import tape_works
 from models.atoms.conftest import images, potential
 from models.atoms.springs import STIFF, springs
 
@@ -151,3 +152,25 @@ def test_what_goes_wrong_is_named(generator):
         Verlet(head, batch, timestep=1.0)
     with pytest.raises(FloatingPointError, match="structure 0 is not finite after 0 fs"):
         Verlet(springs(float("nan")), batch, timestep=1.0)
+
+
+@pytest.mark.parametrize("mode", ["inference", "vmap"])
+def test_the_tape_is_left_where_it_cannot_work(mode, eight):
+    """Inference mode has no tape and `torch.func` sees none: the same numbers come by the other way."""
+    model, batch = soft(), collate([from_ase(eight[0], cutoff=3.5)])
+    usual = model(batch)["forces"]
+    assert tape_works()
+    if mode == "inference":
+        with torch.inference_mode():
+            other = model(batch)["forces"]
+            moved = Verlet(model, batch, timestep=1.0).forces
+        torch.testing.assert_close(moved, Verlet(model, batch, timestep=1.0).forces, rtol=0, atol=1e-12)
+    else:
+
+        def shifted(by):
+            copied = batch.clone()
+            copied.pos = batch.pos + by
+            return model(copied)["forces"]
+
+        other = torch.func.vmap(shifted)(torch.zeros(2, 1, 3, dtype=torch.float64))[1]
+    torch.testing.assert_close(other, usual, rtol=0, atol=1e-12)

@@ -146,7 +146,7 @@ class Potential(nn.Module):
                 batch.edge_index,
                 batch.edge_shift,
                 batch.batch,
-                tape=training,
+                tape=training or tape_works(),
             )
 
     def evaluate(
@@ -162,8 +162,8 @@ class Potential(nn.Module):
     ) -> dict[str, Tensor]:
         """`forward` on plain tensors: no data-dependent branch, so it compiles whole for any size.
 
-        tape: take the derivative by autograd's tape instead of `torch.func.grad`: a fifth faster in eager mode, but
-        unknown to `torch.func` transforms of the caller.
+        tape: take the derivative by autograd's tape instead of `torch.func.grad`: up to twice as fast in eager mode,
+        but only where `tape_works()`.
         """
         source, target = edge_index
         n_graphs = cell.shape[0]
@@ -221,6 +221,14 @@ def _check_forces(backbone: nn.Module, forces: str) -> None:
             f"Potential: forces='gradient', but the energy of this {name} jumps where an edge comes or goes; take "
             "forces='direct', or a network that ends smoothly at the cutoff"
         )
+
+
+def tape_works() -> bool:
+    """Whether autograd's tape can be used: transforms of `torch.func` do not see it, inference mode has none."""
+    # Asked first, because a compiler cannot trace the other questions, and needs no tape.
+    if torch.compiler.is_compiling() or torch.is_inference_mode_enabled():
+        return False
+    return torch._C._functorch.peek_interpreter_stack() is None
 
 
 def _gradient(total: Callable[[Tensor], tuple[Tensor, Tensor]], vectors: Tensor, tape: bool) -> tuple[Tensor, Tensor]:
