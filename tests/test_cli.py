@@ -146,7 +146,7 @@ def test_the_whole_job(mine, intertwine):
 
     assert "F RMSE (meV/Å)" in intertwine("test", "runs/mine/best.ckpt")
     errors = json.loads((run / "metrics.json").read_text())
-    assert {"all", "water", "methanol"} == set(errors)
+    assert {"all", "water", "methanol", "by_element"} == set(errors)
     assert "written: " in intertwine("validate", "runs/mine/best.ckpt")
     # Flags win over what the checkpoint remembers: tested on all structures, errors differ.
     intertwine("test", "runs/mine/best.ckpt", "--data.test", "mine.extxyz", "--out", "elsewhere")

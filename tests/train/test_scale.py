@@ -1,6 +1,7 @@
 """What large runs need: accumulated gradients, a kill at any step, early stopping, lower precision, sets on disk."""
 
 import csv
+import importlib.util
 import signal
 import subprocess
 import sys
@@ -116,6 +117,19 @@ def test_a_killed_run_goes_on_as_if_nothing_had_been(structures, tmp_path):
     for name, value in weights(whole).items():
         torch.testing.assert_close(weights(resumed)[name], value, rtol=0, atol=1e-7)
     assert curve(tmp_path / "cut") == pytest.approx(curve(tmp_path / "whole"), rel=1e-6)
+
+
+def test_the_page_of_costs_is_what_the_script_says():
+    """docs/scale.md is written by tools/scale.py."""
+    path = Path(__file__).parents[2] / "tools" / "scale.py"
+    spec = importlib.util.spec_from_file_location("scale", path)
+    scale = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(scale)
+    page = scale.PAGE.read_text()
+    assert page == scale.written(page)
+    job = scale.Job("one", structures=970, atoms=10, passes=2, batch_atoms=100, gpus=2)
+    assert job.steps == pytest.approx(100)
+    assert job.hours == pytest.approx(2 * 970 * 10 / (scale.GPU_ATOMS * 2 * scale.SCALING) / 3600)
 
 
 def test_early_stopping_is_a_callback_of_lightning(structures, tmp_path):

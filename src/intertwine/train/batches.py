@@ -44,7 +44,8 @@ class Packed(Dataset):
             natoms = np.array([int(part["natoms"]) for part in parts])
             names = ("has_energy", "has_forces", "has_stress")
             labelled = np.array([[bool(part[name]) for name in names] for part in parts])
-        self.counts = labelled * np.stack([np.ones_like(natoms), natoms, np.ones_like(natoms)], axis=1)
+        one = np.ones_like(natoms)
+        self.counts = (labelled * np.stack([one, natoms, one], axis=1)).astype(np.int32)
 
     def __len__(self) -> int:
         return len(self.counts)

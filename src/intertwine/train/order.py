@@ -74,7 +74,7 @@ class Balanced(Order):
         if not bounds:
             raise ValueError("Balanced: give at least one bound, such as (atoms of each structure, 500)")
         super().__init__(len(bounds[0][0]), 1, shuffle=True, seed=seed)
-        self.bounds = [(np.asarray(sizes, dtype=np.int64), int(most)) for sizes, most in bounds]
+        self.bounds = [(np.asarray(sizes), int(most)) for sizes, most in bounds]
         for sizes, most in self.bounds:
             if len(sizes) and sizes.max() > most:
                 i = int(sizes.argmax())
@@ -99,7 +99,7 @@ class Balanced(Order):
 
     def _cut(self, order: Rows) -> list[Rows]:
         """The order cut where the next structure would not fit."""
-        ends = [np.concatenate([[0], np.cumsum(sizes[order])]) for sizes, _ in self.bounds]
+        ends = [np.concatenate([[0], np.cumsum(sizes[order], dtype=np.int64)]) for sizes, _ in self.bounds]
         batches, at = [], 0
         while at < len(order):
             after = min(

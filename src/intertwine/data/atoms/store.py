@@ -24,6 +24,7 @@ HEADER = struct.Struct("<IHHdddq")  # atoms, flags, config type, energy (eV), we
 _FLAGS = ("energy", "forces", "stress", "cell", "charge", "x", "y", "z")
 _EXAMPLES = 20  # structures remembered for each species, so that a sample of the set can hold the rare ones
 _COMMIT = 2_000  # records in a transaction
+_PAGE, _ROOM, _NODE = 4096, 4080, 18  # bytes of an LMDB page, of its records, and beside each record
 
 
 class Store(Sequence[AtomicGraph]):
@@ -163,10 +164,15 @@ def pack(
     return len(natoms)
 
 
-def record_bytes(atoms: float, *, real: str = "float64", periodic: bool = True) -> float:
-    """Bytes of one record with energy and forces, and stress where periodic; LMDB's pages add a few per cent."""
+def record_bytes(atoms: int, *, real: str = "float64", periodic: bool = True) -> float:
+    """Bytes that a structure with energy and forces, and stress where periodic, takes in the file.
+
+    A page of 4096 bytes holds as many records as fit; a record of more than half a page has whole pages of its own.
+    """
     box = 2 * 72 if periodic else 0
-    return HEADER.size + box + atoms * (1 + 6 * np.dtype(real).itemsize)
+    size = HEADER.size + box + atoms * (1 + 6 * np.dtype(real).itemsize)
+    node = size + _NODE
+    return _PAGE / (_ROOM // node) if node <= _ROOM // 2 else _PAGE * -(-(size + _PAGE - _ROOM) // _PAGE)
 
 
 class _Writer:
@@ -197,7 +203,8 @@ class _Writer:
             try:
                 with self._environment.begin(write=True) as transaction:
                     for key, value in self._pending:
-                        transaction.put(key, value)
+                        # Appended records fill their pages; the tables, whose keys are words, come last.
+                        transaction.put(key, value, append=key < b"a")
                 break
             except self._lmdb.MapFullError:
                 self._environment.set_mapsize(2 * self._environment.info()["map_size"])
