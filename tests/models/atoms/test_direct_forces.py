@@ -107,7 +107,7 @@ def test_the_calculator_gives_them_without_stress(graphs):
 def test_dynamics_at_constant_energy_must_be_asked_for():
     atoms = molecule("H2O")
     atoms.calc = Calculator(made())
-    with pytest.raises(ValueError, match=r"TwoHeads come from a force head .* allow_nonconservative=True"):
+    with pytest.raises(ValueError, match=r"come from a force head .* allow_nonconservative=True"):
         nve(atoms, picoseconds=0.002)
     assert len(nve(atoms, picoseconds=0.002, allow_nonconservative=True).total) == 5
     atoms.calc = Calculator(made("gradient"))
