@@ -98,6 +98,7 @@ class VerletList:
         self.cutoff, self.skin, self.rebuilds = float(cutoff), float(skin), 0
         self._built: tuple[Tensor, Tensor, Tensor, Tensor] | None = None
         self._edges: tuple[Tensor, Tensor] | None = None
+        self._image: Tensor | None = None  # shift @ cell of each edge, Å
 
     def update(
         self,
@@ -113,15 +114,16 @@ class VerletList:
         stale = self._stale(pos, cell, pbc, batch)
         if bool(stale.any()):
             self._build(stale, pos, cell, pbc, batch)
+            index, shift = self._edges
+            # Boxes do not change between builds, so neither does where the images are.
+            self._image = torch.einsum("ea,eab->eb", shift.double(), cell.double()[batch[index[1]]])
             self.rebuilds += 1
         edge_index, shift = self._edges
         source, target = edge_index
         points = pos.double()  # as in neighbor_list: float32 rounding must not decide which pairs are in
-        vector = (
-            points[source] - points[target] + torch.einsum("ea,eab->eb", shift.double(), cell.double()[batch[target]])
-        )
-        near = vector.square().sum(1) < self.cutoff**2
-        return edge_index[:, near], shift[near].to(pos.dtype)
+        vector = points.index_select(0, source) - points.index_select(0, target) + self._image
+        near = (vector.square().sum(1) < self.cutoff**2).nonzero().squeeze(1)
+        return edge_index.index_select(1, near), shift.index_select(0, near).to(pos.dtype)
 
     def _stale(self, pos: Tensor, cell: Tensor, pbc: Tensor, batch: Tensor) -> Bool[Tensor, " graphs"]:
         """Graphs that must be done again; all of them when the batch is another one."""
