@@ -169,7 +169,7 @@ CLAIM = Claim(
     holds=holds,
     ours=ours,
     short={"train": 24, "test": 12, "steps": 30, "plain_steps": 100, "batch": 8, "channels": 2},
-    full={"train": 500, "test": 100, "steps": 300, "plain_steps": 1200, "batch": 16, "channels": 8},
+    full={"train": 500, "test": 100, "steps": 900, "plain_steps": 3000, "batch": 16, "channels": 8},
 )
 
 
