@@ -120,7 +120,10 @@ def test_exact_where_projected(name):
     torch.testing.assert_close(net(rep.act(h, x), z), h @ net(x, z), atol=1e-10, rtol=1e-10)
     source = OrbitSource(net, group)
     model = OrbitCanonicalize(FlatMLP(rep.dim, group.dim_V), rep, group.V, source)
-    assert model.guarantee == "approximate" and model.eval().guarantee == "exact"
+    loose = OrbitCanonicalize(model.model, rep, group.V, OrbitSource(net, group, project=False))
+    assert loose.guarantee == "exact"  # between tensors, though its matrices are not in the group
+    assert_equivariant(loose, data=x, elements=2)
+    model.eval()
     found = source(x)
     assert not found.info["off_group"].any() and group.contains(found.g, 1e-9)
     assert assert_equivariant(model, data=x, elements=3).scale > 1e-3
@@ -200,7 +203,7 @@ def test_points_vectors_and_other_networks():
     special = SL(2)
     rep = 2 * special.V
     free = OrbitCanonicalize(FlatMLP(4, 2), rep, special.V, OrbitSource(Ours(), special, noise_dim=0)).eval()
-    assert free.guarantee == "approximate"
+    assert free.guarantee == "approximate" and "project" in repr(free)
     data = torch.tensor([[1.0, 0.2, 0.1, 2.0], [1.0, 2.0, 2.0, 4.0], [1.0, 0.0, 0.0, -1.0]], dtype=torch.float64)
     assert_equivariant(free, data=data[:1], elements=3)
     with pytest.warns(UserWarning, match="2 of 3 samples are too far"):

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..groups import SL, Group
-from ..reps import Action, Points, Rep, Vectors
+from ..reps import Action, Invariant, Nested, Points, Rep, Tensors, Vectors
 from .average import Elements, ElementSource, Guarantee
 from .canonicalize import Canonicalize
 from .fold import batch_size, device_of, repeat
@@ -52,15 +52,16 @@ class OrbitSource(ElementSource):
     `ScalarGenerator`, or any network. group: of matrices that `orbit_invariants` knows, but S(n).
     z ~ N(0, noise_scale²), anew in each call; without noise φ is a function, and k must be 1.
     project: True, or "eval" in eval mode only, moves M onto the group by `retract`, which keeps equivariance. Samples
-    for which it fails keep their M, which is what False does for all: what leaves the group leaves the orbit of the
-    data too, but for invariant outputs and tensors φ stays equivariant, as g⁻¹ and ρ(g) are polynomials there. For
-    SL(n), and where M is not finite (for SL(n), not invertible), the identity is taken.
+    for which it fails keep their M, which is what False does for all: M⁻¹x is then not x in another frame, but between
+    invariants and tensors (products of V) φ stays equivariant, as g⁻¹ and ρ(g) are polynomials that make sense for any
+    M. A model trained without projection may lose by it in eval mode: it sees other inputs then. For SL(n), and where M
+    is not finite (for SL(n), not invertible), the identity is taken.
     `info` has `orbit_distance` (of the power p, before projection), `excess` (mean of max(|M_ij| - bound, 0)),
     `off_group` (projection failed; all False without) and `component` (M is in the component of the group before
     projection) for each sample. One warning per object says for how many projection failed.
 
-    The guarantee is "exact" while projecting without noise, "in expectation" with it, for a net that declares its
-    symmetry (`rep_in`, `rep_out`), else "approximate". Raises ValueError for another group, k or noise.
+    The guarantee is "exact" while projecting or between tensors, "in expectation" with noise, for a net that declares
+    its symmetry (`rep_in`, `rep_out`), else "approximate". Raises ValueError for another group, k or noise.
     """
 
     work = "k passes of the network of matrices"
@@ -89,7 +90,12 @@ class OrbitSource(ElementSource):
             raise ValueError(f"OrbitSource: noise_dim and noise_scale are ≥ 0, got {noise_dim} and {noise_scale}")
         self.net, self.group, self.k, self.project, self.p, self.bound = net, group, k, project, p, bound
         self.noise_dim, self.noise_scale, self._warned = noise_dim, noise_scale, False
-        self.independent = noise_scale > 0
+        self.independent, self._tensors = noise_scale > 0, False
+
+    def bind(self, rep_in: Action, rep_out: Action) -> None:
+        """Note whether both Actions make sense for matrices that are not in the group."""
+        super().bind(rep_in, rep_out)
+        self._tensors = type(self.group) is not SL and _of_tensors(rep_in) and _of_tensors(rep_out)
 
     @property
     def projecting(self) -> bool:
@@ -100,7 +106,7 @@ class OrbitSource(ElementSource):
     def guarantee(self) -> Guarantee:
         """See the class."""
         declared = [getattr(getattr(self.net, name, None), "group", None) for name in ("rep_in", "rep_out")]
-        if not self.projecting or any(group != self.group for group in declared):
+        if not (self.projecting or self._tensors) or any(group != self.group for group in declared):
             return "approximate"
         return "in expectation" if self.noise_scale > 0 else "exact"
 
@@ -221,3 +227,13 @@ class ScalarGenerator(nn.Module):
         blocks = list(zip(self.rep_in.terms, self.rep_in.split(x)))
         scalars = [block for (W, _), block in blocks if not W.factors]
         return torch.cat([block for (W, _), block in blocks if self._is_vector(W)], -1), scalars
+
+
+def _of_tensors(action: Action) -> bool:
+    """Whether everything that an Action moves is invariant or a product of copies of V."""
+    if isinstance(action, Nested):
+        return all(_of_tensors(part) for part in action.parts.values())
+    if isinstance(action, Rep):
+        vector = action.group.V.terms[0][0].factors[0]
+        return all(factor == vector for W, _ in action.terms for factor in W.factors)
+    return isinstance(action, (Invariant, Points, Tensors, Vectors))
