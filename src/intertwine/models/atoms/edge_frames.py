@@ -89,7 +89,8 @@ class EdgeFrames(nn.Module):
         R, weight, mask = found.g.to(vectors), found.weight, found.mask
         # Only frames that are there run: structures with many do not lengthen the others' work.
         copy, atom = mask[graph].T.nonzero().T
-        place = torch.full((mask.shape[1], n), -1, device=graph.device).index_put((copy, atom), torch.arange(len(atom)))
+        place = torch.full((mask.shape[1], n), -1, device=graph.device)
+        place = place.index_put((copy, atom), torch.arange(len(atom), device=graph.device))
         owner = graph.index_select(0, edge_index[1])
         edge_copy, edge = mask[owner].T.nonzero().T
         turned = torch.einsum("eij,ei->ej", R[owner[edge], edge_copy], vectors[edge])
