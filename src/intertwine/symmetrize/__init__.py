@@ -28,5 +28,6 @@ from .pca_frame import PlanarFrame as PlanarFrame
 from .point_frame import PointFrame as PointFrame
 from .score import EnergyScore as EnergyScore
 from .score import VectorScore as VectorScore
+from .soft import SoftEquivariance as SoftEquivariance
 from .sort_frame import SortFrame as SortFrame
 from .stochastic_frame import StochasticFrame as StochasticFrame
