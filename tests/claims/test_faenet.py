@@ -159,10 +159,10 @@ def step_times(models: dict, graphs: list, turns: int) -> Numbers:
 
 
 def holds(numbers: Numbers) -> bool:
-    """Frames below augmentation below neither; exact in evaluation; a step at most 1.2 times as long."""
+    """Frames 2 % below augmentation below neither; exact in evaluation; a step at most 1.2 times as long."""
     frames, augmented, nothing = (numbers[f"energies, {kind}"] for kind in KINDS)
     exact = numbers["rotation error, frames"] < 0.05 * frames
-    return frames < augmented < nothing and exact and numbers["ms, frames"] <= 1.2 * numbers["ms, nothing"]
+    return frames <= 0.98 * augmented and augmented < nothing and exact and numbers["ms, frames"] <= 1.2 * numbers["ms, nothing"]
 
 
 def ours(numbers: Numbers) -> str:
@@ -189,7 +189,7 @@ CLAIM = Claim(
     holds=holds,
     ours=ours,
     short={"count": 6, "copies": 8, "tested": 2, "steps": 50, "size": 16, "width": 24, "turns": 0},
-    full={"count": 80, "copies": 20, "tested": 4, "steps": 1000, "size": 32, "width": 64, "turns": 20},
+    full={"count": 80, "copies": 20, "tested": 4, "steps": 2400, "size": 32, "width": 64, "turns": 20},
 )
 
 
