@@ -162,7 +162,12 @@ def holds(numbers: Numbers) -> bool:
     """Frames 2 % below augmentation below neither; exact in evaluation; a step at most 1.2 times as long."""
     frames, augmented, nothing = (numbers[f"energies, {kind}"] for kind in KINDS)
     exact = numbers["rotation error, frames"] < 0.05 * frames
-    return frames <= 0.98 * augmented and augmented < nothing and exact and numbers["ms, frames"] <= 1.2 * numbers["ms, nothing"]
+    return (
+        frames <= 0.98 * augmented
+        and augmented < nothing
+        and exact
+        and numbers["ms, frames"] <= 1.2 * numbers["ms, nothing"]
+    )
 
 
 def ours(numbers: Numbers) -> str:
