@@ -20,7 +20,7 @@ ORDER = (
 )
 # Everything that `import intertwine` and the core packages must do without.
 OPTIONAL = (
-    *("ase", "vesin", "torch_geometric", "safetensors", "lightning", "jsonargparse", "tensorboard", "pyscf"),
+    *("ase", "vesin", "torch_geometric", "safetensors", "lightning", "jsonargparse", "tensorboard", "pyscf", "captum"),
     *("matplotlib", "tblite", "e3nn", "cuequivariance", "cuequivariance_torch", "pytest", "hypothesis", "beartype"),
 )
 

@@ -65,15 +65,25 @@ def parser() -> argparse.ArgumentParser:
 
 
 def _add_audit(commands: Any) -> None:
-    audit = commands.add_parser("audit", help="measure the symmetry of a trained potential")
-    audit.add_argument("checkpoint", help="a file written by intertwine fit")
-    audit.add_argument("--data", help="structures to audit on; default: the test set of the run")
-    audit.add_argument("--samples", type=int, default=32, help="how many structures (32)")
+    audit = commands.add_parser("audit", help="measure the symmetry of a trained potential, or of any model")
+    audit.add_argument(
+        "model", help="a file written by intertwine fit, or an import path: package.module:model, 'net.py:build(3)'"
+    )
+    audit.add_argument("--rep-in", help="how the input moves, such as 'Images(Cyclic(4))'; default: the model's own")
+    audit.add_argument("--rep-out", help="how the output moves, such as 'Invariant()' or 'V of SO(3)'")
+    audit.add_argument(
+        "--data", help="structures, a .pt or .npy file, or an import path; default: the test set of the run"
+    )
+    audit.add_argument("--samples", type=int, default=32, help="how many inputs (32)")
     audit.add_argument("--elements", type=int, default=16, help="how many group elements for each (16)")
+    audit.add_argument("--scale", type=float, default=1.0, help="of shifts, in the unit of the data (1)")
+    audit.add_argument("--batch", type=int, default=256, help="inputs that go through the model together (256)")
     audit.add_argument("--seed", type=int, default=0)
     audit.add_argument("--html", help="write a page to read")
     audit.add_argument("--json", help="write all numbers")
-    audit.add_argument("--fail-on", choices=("broken", "approximate"), default="broken")
+    audit.add_argument(
+        "--fail-on", choices=("broken", "approximate"), default="broken", help="exit code 1 from this verdict on"
+    )
     audit.set_defaults(run=_audit)
 
 
@@ -195,46 +205,9 @@ def _pack(arguments: argparse.Namespace) -> int:
 
 
 def _audit(arguments: argparse.Namespace) -> int:
-    import torch
+    from intertwine.interop import audit_command
 
-    from intertwine import audit
-    from intertwine.data.atoms import Checks, read
-    from intertwine.models import load_potential
-    from intertwine.models.saved import load
-
-    model = load_potential(arguments.checkpoint)
-    path = arguments.data or _test_file(load(arguments.checkpoint), arguments.checkpoint)
-    graphs = read(path, checks=Checks(require=()), cutoff=model.cutoff)
-    result = audit.measure(
-        model,
-        model.rep_in,
-        model.rep_out,
-        list(graphs),
-        elements=audit.Sampler(model.rep_in.group, scale=1.0),
-        n_samples=arguments.samples,
-        n_elements=arguments.elements,
-        generator=torch.Generator().manual_seed(arguments.seed),
-        title=f"{type(model.backbone).__name__}, {arguments.checkpoint}",
-    )
-    print(result)
-    if arguments.json:
-        import json
-
-        from intertwine.files import write_atomically
-
-        write_atomically(arguments.json, json.dumps(result.to_dict(), indent=1))
-    if arguments.html:
-        result.to_html(arguments.html)
-        print(f"page: {arguments.html}")
-    return 1 if result.verdict.fails(arguments.fail_on) else 0
-
-
-def _test_file(tree: dict[str, Any], checkpoint: str) -> Any:
-    data = tree.get("datamodule_hyper_parameters", {})
-    for path in (data.get("test"), data.get("path")):
-        if path and not isinstance(path, int | float):
-            return path
-    raise ValueError(f"audit: {checkpoint} does not name its data; give structures with --data FILE")
+    return audit_command.run(arguments)
 
 
 def _bench(arguments: argparse.Namespace) -> int:

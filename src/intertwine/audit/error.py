@@ -10,16 +10,17 @@ from torch import Tensor
 
 from ..groups.group import Element
 from ..reps import Action
+from .action_laws import check_action
 from .choose import Choice, choose
 from .derivative import lie_derivatives
 from .elements import describe
-from .floors import measure_floor
+from .floors import measure_floor, noise_cause
 from .orbit import Orbit as Orbit
 from .orbit import Samples, in_dtype
 from .orbit import pair_error as pair_error
 from .result import AuditResult, OutputAudit, Row, Worst
 from .summary import Run, summarise, worst_pairs
-from .tree import evaluating, module_of, named_tensors
+from .tree import cast, evaluating, module_of, named_tensors
 
 LISTED = 10  # worst pairs, and missing pairs, that are listed
 LIE_SAMPLES = 64  # samples per generator of the Lie algebra: two evaluations each
@@ -50,7 +51,8 @@ def measure(
     special: try the identity, the generators, reflections and quarter turns too (in maxima, never in averages).
     dtype: "both" runs float32 and float64, on converted deep copies where needed; float32 alone is never "exact".
     chunk: evaluations per call of fn. Errors are in units of the output; definitions in `result.definitions`.
-    Raises ValueError for Actions of different groups, data or outputs that do not fit their Action, empty data.
+    Raises ValueError for Actions of different groups, data or outputs that do not fit their Action, empty data, and for
+    an Action that does not keep the laws of one on these data (identity, composition).
     Source: arXiv:2305.19889 (orbits), arXiv:2210.02984 (Lie derivative).
     """
     started = time.perf_counter()
@@ -61,11 +63,17 @@ def measure(
     group = rep_out.group
     samples = Samples(data, rep_in).subset(n_samples, generator)
     with evaluating(fn):
-        _check_fit(fn, rep_in, rep_out, samples, group)
+        y = _check_fit(fn, rep_in, rep_out, samples, group)
         picked = choose(group, elements, len(samples), n_elements, special, generator)
+        some = picked.own if picked.shared is None else picked.shared
+        few = samples.cast(torch.float64).take(range(min(4, len(samples))))
+        laws = check_action("rep_in", rep_in, few, some)
+        check_action("rep_out", rep_out, cast(y, torch.float64), some)
         runs, no_float64 = _runs(fn, rep_in, rep_out, samples, picked, dtype, chunk)
         headline = runs[-1]
         floors = measure_floor(runs[0].orbit, headline.orbit, picked, len(runs) == 2)
+        noisy = any(floor.repeat > 0 for floor in floors.values())
+        cause = noise_cause(headline.orbit) if noisy else ""
         derivatives = lie_derivatives(headline.orbit, LIE_SAMPLES)
 
     table: list[Row] = []
@@ -73,7 +81,7 @@ def measure(
     worst: list[Worst] = []
     missing: list[Worst] = []
     for name in headline.errors:
-        outputs[name], rows = summarise(name, runs, floors[name], no_float64, generator, alpha)
+        outputs[name], rows = summarise(name, runs, floors[name], no_float64, generator, alpha, cause)
         table += rows
         table += [
             Row(name, "lie_derivative", headline.dtype, value, n, 1, maximum=largest, detail=label)
@@ -109,15 +117,18 @@ def measure(
             "calls": sum(run.orbit.calls for run in runs),
         },
         seconds=time.perf_counter() - started,
-        meta=describe_run(fn, samples, generator, [run.dtype for run in runs]),
+        meta=describe_run(fn, samples, generator, [run.dtype for run in runs])
+        | {"laws of rep_in": f"identity {laws.identity:.1e}, composition {laws.composition:.1e} of the data's size"},
         picked=picked,
     )
 
 
-def _check_fit(fn, rep_in, rep_out, samples: Samples, group) -> None:
-    """Find what does not fit before any time is spent, and say which side it is on."""
+def _check_fit(fn, rep_in, rep_out, samples: Samples, group) -> Any:
+    """Find what does not fit before any time is spent, and say which side it is on; returns fn of the first sample."""
     identity = group.identity()
-    batch = samples.take([0])
+    module = module_of(fn)
+    floating = [p.dtype for p in module.parameters() if p.is_floating_point()] if module is not None else []
+    batch = (samples.cast(floating[0]) if floating else samples).take([0])
     try:
         rep_in(identity, batch)
     except (ValueError, RuntimeError, TypeError, AttributeError) as error:
@@ -126,9 +137,20 @@ def _check_fit(fn, rep_in, rep_out, samples: Samples, group) -> None:
     try:
         moved = rep_out(identity, y)
     except (ValueError, RuntimeError, TypeError, AttributeError) as error:
-        raise ValueError(f"measure: fn(data[0]) does not fit rep_out {rep_out!r}: {error}") from error
+        raise ValueError(
+            f"measure: fn(data[0]) does not fit rep_out {rep_out!r}: {error}; fn returns {_described(y)}"
+        ) from error
     if not named_tensors(moved):
         raise ValueError(f"measure: fn(data[0]) is a {type(y).__name__} without any tensor")
+    return y
+
+
+def _described(y: Any) -> str:
+    """The outputs with their shapes, and for several what to do about it."""
+    if isinstance(y, Tensor):
+        return f"a tensor {tuple(y.shape)}"
+    shapes = ", ".join(f"{name!r} {tuple(t.shape)}" for name, t in named_tensors(y).items())
+    return f"a {type(y).__name__} with {shapes}: give Nested with one Action for each"
 
 
 def _runs(fn, rep_in, rep_out, samples, picked: Choice, dtype: str, chunk: int) -> tuple[list[Run], str]:

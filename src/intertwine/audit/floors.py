@@ -3,11 +3,12 @@
 from collections.abc import Callable
 
 import torch
+from torch.nn.modules import dropout
 
 from ..groups.group import Element
 from .choose import Choice
 from .orbit import Orbit, Outputs
-from .tree import named_tensors
+from .tree import module_of, named_tensors
 from .verdict import NoiseFloor
 
 
@@ -24,6 +25,24 @@ def measure_floor(low: Orbit, high: Orbit, picked: Choice, both: bool) -> dict[s
     return {
         name: NoiseFloor(dtype[name], action[name], round_trip, again[name], batching[name]) for name in base.compared
     }
+
+
+def noise_cause(orbit: Orbit) -> str:
+    """Why two calls of a model in eval() differ, as far as it can be seen from outside."""
+
+    def seeded() -> Outputs:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            return orbit.run(range(min(8, len(orbit.samples))))
+
+    if any(_distance(seeded(), seeded()).values()):
+        return "the noise is not drawn from the random generator of torch on the CPU"
+    module = module_of(orbit.fn)
+    parts = () if module is None else module.named_modules()
+    on = [name for name, part in parts if part.training and isinstance(part, dropout._DropoutNd)]
+    if on:
+        return f"the model draws random numbers: dropout is on in {', '.join(on[:3])}, although eval() was called"
+    return "the model draws random numbers in every call, such as dropout that eval() does not switch off"
 
 
 def _distance(a: Outputs, b: Outputs) -> dict[str, float]:

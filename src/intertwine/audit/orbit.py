@@ -177,7 +177,16 @@ class Outputs:
         return out
 
     def minus(self, other: "Outputs") -> "Outputs":
-        """Entry by entry difference of what is compared, in float64."""
+        """Entry by entry difference of what is compared, in float64. Raises ValueError where shapes differ."""
+        if self.rows.keys() != other.rows.keys():
+            raise ValueError(f"audit: fn returns {list(self.rows)} for inputs and {list(other.rows)} for moved inputs")
+        for name in self.compared:
+            a, b = self.tensors[name].shape, other.tensors[name].shape
+            if a != b:
+                raise ValueError(
+                    f"audit: the output{f' {name!r}' if name else ''} changes its shape when inputs move: "
+                    f"ρ_out(g) f(x) is {tuple(a)}, f(ρ_in(g) x) is {tuple(b)}"
+                )
         theirs, names, compared = iter(other.tensors.values()), iter(self.rows), set(self.compared)
 
         def subtract(t: Tensor) -> Tensor:
@@ -240,6 +249,10 @@ class Orbit:
             if len(t) == len(which):
                 rows[name] = None
                 continue
+            if self._base is not None and name not in self._base.rows:
+                raise ValueError(
+                    f"audit: fn returns {name!r} for some inputs only; before it was {list(self._base.rows)}"
+                )
             if self._base is not None and self._base.rows[name] is not None:
                 rows[name] = [self._base.rows[name][i] for i in which]
             else:

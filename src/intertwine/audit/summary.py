@@ -60,7 +60,13 @@ class Statistics:
 
 
 def summarise(
-    name: str, runs: list[Run], floor: NoiseFloor, no_float64: str, generator: torch.Generator, alpha: float
+    name: str,
+    runs: list[Run],
+    floor: NoiseFloor,
+    no_float64: str,
+    generator: torch.Generator,
+    alpha: float,
+    noise_cause: str = "",
 ) -> tuple[OutputAudit, list[Row]]:
     """Rows and verdict of one output; the last run is the headline, an earlier one adds its float32 rows."""
     run = runs[-1]
@@ -121,6 +127,7 @@ def summarise(
         missing=missing,
         pairs=everything.numel(),
         no_float64=no_float64,
+        noise_cause=noise_cause,
     )
     errors = everything.sqrt()
     return OutputAudit(

@@ -78,6 +78,7 @@ class Evidence:
     missing: int = 0  # pairs whose error is no number
     pairs: int = 0
     no_float64: str = ""  # why
+    noise_cause: str = ""  # why two calls differ
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ def decide(e: Evidence) -> Verdict:
         return Verdict(
             "stochastic",
             f"{cause} differ by {noise:.3g} RMS; of the RMS error {e.error:.3g}, {symmetry:.3g} is left for the "
-            "symmetry once that run-to-run part is taken out",
+            "symmetry once that run-to-run part is taken out" + (f"; {e.noise_cause}" if e.noise_cause else ""),
         )
 
     floor = max(e.floor.of_the_model(), rounding if e.relative_max64 is None else 2.0**-52 * e.size)
