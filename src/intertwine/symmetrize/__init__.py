@@ -7,6 +7,7 @@ from .average import Symmetrizer as Symmetrizer
 from .canonicalize import Canonicalize as Canonicalize
 from .canonicalize import DiscreteCanonicalizer as DiscreteCanonicalizer
 from .continuous import ContinuousCanonicalizer as ContinuousCanonicalizer
+from .coordinates import canonical_coordinates as canonical_coordinates
 from .frame_average import FrameAverage as FrameAverage
 from .frame_average import symmetrize as symmetrize
 from .frame_block import FrameBlock as FrameBlock
