@@ -1,69 +1,16 @@
 """Coordinates of the plane in which a one-parameter group is a shift, so that a plain convolution respects it."""
 
 import math
-from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-Plane = tuple[Tensor, Tensor]
-
-
-@dataclass(frozen=True)
-class _Kind:
-    """(u, v) -> (x, y) on one sheet (sign 1 or -1) and the usual ranges; None for the scale of one pixel."""
-
-    plane: Callable[[Tensor, Tensor, int], Plane]
-    u: tuple[float | None, float]
-    v: tuple[float, float]
-    sheets: int = 1
-    periodic: bool = False  # v is an angle: its range has no end point
-    turned: bool = False  # u runs backwards on the second sheet, so that both shift the same way
-
-
-def _swapped(plane: Callable[[Tensor, Tensor, int], Plane]) -> Callable[[Tensor, Tensor, int], Plane]:
-    """The same coordinates with x and y exchanged."""
-    return lambda u, v, sign: plane(u, v, sign)[::-1]
-
-
-def _shear(u: Tensor, v: Tensor, sign: int) -> Plane:
-    return u * v, u
-
-
-def _scale(u: Tensor, v: Tensor, sign: int) -> Plane:
-    return sign * u.exp(), v
-
-
-def _perspective(u: Tensor, v: Tensor, sign: int) -> Plane:
-    return sign / u, sign * v.tan() / u
-
-
-_UNIT, _LOG, _WIDE = (-1.0, 1.0), (-math.log(10), 0.0), (-0.99 * math.pi / 2, 0.99 * math.pi / 2)
-_KINDS = {
-    "polar": _Kind(
-        lambda u, v, sign: (u * v.cos(), u * v.sin()), (0.0, math.sqrt(2)), (-math.pi, math.pi), periodic=True
-    ),
-    "log-polar": _Kind(
-        lambda u, v, sign: (u.exp() * v.cos(), u.exp() * v.sin()),
-        (None, math.log(2) / 2),
-        (-math.pi, math.pi),
-        periodic=True,
-    ),
-    "x-shear": _Kind(_shear, _UNIT, (-5.0, 5.0)),
-    "y-shear": _Kind(_swapped(_shear), _UNIT, (-5.0, 5.0)),
-    "x-scale": _Kind(_scale, _LOG, _UNIT, 2),
-    "y-scale": _Kind(_swapped(_scale), _LOG, _UNIT, 2),
-    "hyperbolic": _Kind(
-        lambda u, v, sign: (u * v.exp(), sign * u * (-v).exp()),
-        (-math.sqrt(0.5), math.sqrt(0.5)),
-        (-math.log(6), math.log(6)),
-        2,
-    ),
-    "x-perspective": _Kind(_perspective, (1.0, 7.0), _WIDE, 2, turned=True),
-    "y-perspective": _Kind(_swapped(_perspective), (1.0, 7.0), _WIDE, 2, turned=True),
-}
+NAMES = (
+    *("polar", "log-polar", "x-shear", "y-shear", "x-scale", "y-scale"),
+    *("hyperbolic", "x-perspective", "y-perspective"),
+)
+SHEETS = {"x-scale": 2, "y-scale": 2, "hyperbolic": 2, "x-perspective": 2, "y-perspective": 2}
 
 
 def canonical_coordinates(
@@ -89,24 +36,57 @@ def canonical_coordinates(
     interpolation. Raises ValueError for an unknown name, odd nv with two sheets, or ranges that do not fit.
     Source: arXiv:1901.11399.
     """
-    if name not in _KINDS:
-        raise ValueError(f"canonical_coordinates: name must be one of {list(_KINDS)}, got {name!r}")
-    kind, (nv, nu) = _KINDS[name], size
-    if nv < kind.sheets or nu < 1 or nv % kind.sheets:
+    if name not in NAMES:
+        raise ValueError(f"canonical_coordinates: name must be one of {NAMES}, got {name!r}")
+    (nv, nu), sheets, backwards = size, SHEETS.get(name, 1), "perspective" in name
+    if nv < sheets or nu < 1 or nv % sheets:
         raise ValueError(f"canonical_coordinates: {name!r} needs nv (even for two sheets) and nu ≥ 1, got {size}")
-    first, last = ulim or (-math.log(nu) if kind.u[0] is None else kind.u[0], kind.u[1])
-    low, high = vlim or kind.v
-    if not (first <= last and low <= high) or (kind.turned and first <= 0):
+    usual = _ranges(name, nu)
+    (first, last), (low, high) = ulim or usual[0], vlim or usual[1]
+    if not (first <= last and low <= high) or (backwards and first <= 0):
         raise ValueError(
             f"canonical_coordinates: {name!r} needs ranges that ascend, and u > 0 for a perspective; got ulim "
             f"{(first, last)} and vlim {(low, high)}"
         )
-    rows = nv // kind.sheets
+    rows = nv // sheets
     u = torch.linspace(first, last, nu, dtype=torch.float64)
-    v = torch.linspace(low, high, rows + kind.periodic, dtype=torch.float64)[:rows, None]
-    found = []
-    for sign in (1, -1)[: kind.sheets]:
-        along = u.flip(0) if kind.turned and sign < 0 else u
-        x, y = kind.plane(*torch.broadcast_tensors(along, v), sign)
-        found.append(torch.stack([x, y], -1))
+    v = torch.linspace(low, high, rows + ("polar" in name), dtype=torch.float64)[:rows, None]
+    # Backwards on the second sheet, both sheets of a perspective shift the same way.
+    found = [_plane(name, u.flip(0) if backwards and sign < 0 else u, v, sign) for sign in (1, -1)[:sheets]]
     return torch.cat(found).to(device, dtype)
+
+
+def _ranges(name: str, nu: int) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The usual ranges of u and v."""
+    match name.removeprefix("x-").removeprefix("y-"):
+        case "polar":
+            return (0.0, math.sqrt(2)), (-math.pi, math.pi)
+        case "log-polar":
+            return (-math.log(nu), math.log(2) / 2), (-math.pi, math.pi)
+        case "shear":
+            return (-1.0, 1.0), (-5.0, 5.0)
+        case "scale":
+            return (-math.log(10), 0.0), (-1.0, 1.0)
+        case "hyperbolic":
+            return (-math.sqrt(0.5), math.sqrt(0.5)), (-math.log(6), math.log(6))
+        case _:
+            return (1.0, 7.0), (-0.99 * math.pi / 2, 0.99 * math.pi / 2)
+
+
+def _plane(name: str, u: Tensor, v: Tensor, sign: int) -> Float[Tensor, "rows nu 2"]:
+    """(x, y) on one sheet."""
+    match name.removeprefix("x-").removeprefix("y-"):
+        case "polar":
+            x, y = u * v.cos(), u * v.sin()
+        case "log-polar":
+            x, y = u.exp() * v.cos(), u.exp() * v.sin()
+        case "shear":
+            x, y = u * v, u
+        case "scale":
+            x, y = sign * u.exp(), v
+        case "hyperbolic":
+            x, y = u * v.exp(), sign * u * (-v).exp()
+        case _:
+            x, y = sign / u, sign * v.tan() / u
+    x, y = torch.broadcast_tensors(x, y)
+    return torch.stack([y, x] if name.startswith("y-") else [x, y], -1)
