@@ -102,9 +102,7 @@ def picture(every: list[dict[str, Any]]) -> str:
         )
         for steps in sorted({point["steps"] for point in every})
     }
-    return learning_curves(
-        runs, xlabel="frames, a tenth of them to validate", ylabel="force RMSE, 650 test frames (meV/Å)"
-    )
+    return learning_curves(runs, xlabel="frames, a tenth of them to validate", ylabel="force RMSE (meV/Å)")
 
 
 def main() -> None:

@@ -128,8 +128,21 @@ def learning_curves(runs: Mapping[str, tuple[Sequence[float], Sequence[float]]],
         for (name, (x, y)), style in zip(runs.items(), STYLES):
             axis.plot(x, y, markersize=3, linewidth=1.4, label=name, **style)
         axis.set(xscale="log", yscale="log", xlabel=xlabel, ylabel=ylabel)
+        for ruler, place in ((axis.xaxis, 0), (axis.yaxis, 1)):
+            values = [value for curve in runs.values() for value in curve[place] if value > 0]
+            if values and max(values) < 30 * min(values):
+                _plain_ticks(ruler)
         axis.legend(frameon=False)
         return svg(figure)
+
+
+def _plain_ticks(ruler) -> None:
+    """Plain numbers on a short logarithmic axis, where powers of ten name one tick or none."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    ruler.set_major_locator(LogLocator(subs=(1, 1.5, 2, 3, 5, 7)))
+    ruler.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    ruler.set_minor_formatter(NullFormatter())
 
 
 def conservation(time: np.ndarray, kinetic: np.ndarray, potential: np.ndarray, atoms: int) -> str:
