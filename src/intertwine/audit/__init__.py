@@ -1,6 +1,7 @@
 """Measure symmetry: how far off a model is, and where."""
 
 from . import separation as separation
+from . import space_maps as space_maps
 from .asserts import EquivarianceError as EquivarianceError
 from .asserts import assert_equivariant as assert_equivariant
 from .attribution import Explainer as Explainer
@@ -34,6 +35,11 @@ from .geometric_wl import igwl as igwl
 from .grid import OrbitGrid as OrbitGrid
 from .guarantees import Guarantee as Guarantee
 from .guarantees import guarantee as guarantee
+from .learning import LearningAudit as LearningAudit
+from .learning import LearningTable as LearningTable
+from .learning import characterize as characterize
+from .learning import functor_laws as functor_laws
+from .learning import learning_invariance as learning_invariance
 from .metrics import Metric as Metric
 from .naming import load_object as load_object
 from .naming import parse_action as parse_action
@@ -43,5 +49,6 @@ from .report import plain_page as plain_page
 from .report import write_html as write_html
 from .result import AuditResult as AuditResult
 from .result import family as family
+from .space_maps import SpaceMap as SpaceMap
 from .symmetrized import SymmetrizedExplainer as SymmetrizedExplainer
 from .verdict import Verdict as Verdict
