@@ -16,6 +16,9 @@ from .congruence import Congruence as Congruence
 from .congruence import congruent as congruent
 from .consensus import Consensus as Consensus
 from .consensus import consensus as consensus
+from .curves import Curve as Curve
+from .curves import by_checkpoint as by_checkpoint
+from .curves import by_resolution as by_resolution
 from .document import Section as Section
 from .elements import Sampler as Sampler
 from .error import measure as measure
