@@ -30,7 +30,7 @@ def pins() -> dict[str, str]:
     return found
 
 
-EXTRAS = ("atoms", "train", "report", "explain", "xtb", "dft", "bench", "docs", "dev")
+EXTRAS = ("atoms", "train", "report", "explain", "xtb", "dft", "lmdb", "bench", "docs", "dev")
 
 
 def asked(extras: tuple[str, ...] = EXTRAS) -> list[Requirement]:
