@@ -15,8 +15,8 @@ FILES = {"acac": ("train_300K.xyz", "test_MD_300K.xyz"), "ethanol": ("train.xyz"
 def trained(config: str, *, seed: int, steps: int | None, out: str, tests: int | None = None) -> Numbers:
     """Test errors (meV, meV/Å) of configs/`config`.yaml after `steps` (None: the time in the file) of training.
 
-    `tests` frames of the test set are used, None: all. The name of the file begins with that of the data. `out` is the folder of the run; a finished run in it is tested,
-    not repeated. Needs the folder acac/ or ethanol/ of real data.
+    `tests` frames of the test set are used, None: all. The name of the file begins with that of the data. `out` is the
+    folder of the run; a finished run in it is tested, not repeated. Needs the folder acac/ or ethanol/ of real data.
     """
     from intertwine.data.atoms import read, write
     from intertwine.models import saved
