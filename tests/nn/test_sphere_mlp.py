@@ -7,6 +7,7 @@ from torch.testing import assert_close
 
 from intertwine import nn
 from intertwine.audit import assert_equivariant
+from intertwine.nn.sphere_mlp import MARGIN
 from intertwine.so3 import Irreps, S2Grid
 
 SPHERE = Irreps.spherical(2, 4)
@@ -33,7 +34,7 @@ def test_sphere_mlp_is_equivariant_as_far_as_its_grid(irreps, generator):
     exact = nn.SphereMLP(rep, S2Grid.exact(rep.lmax, 5), act=torch.square, generator=generator).double()
     assert_equivariant(exact, steps=2)  # squares of squares
     layer = nn.SphereMLP(rep, "exact:1e-3", generator=generator).double()
-    assert layer.equivariance_error() < 3e-3  # the error asked for is that of other weights of the same kind
+    assert layer.equivariance_error() < 1e-3
     assert_equivariant(layer, atol=3e-3, gradient=False)
 
 
@@ -130,6 +131,9 @@ def test_a_grid_that_was_sought_does_not_depend_on_the_weights():
     layers = [nn.GridMLP(rep, (2,), grid="exact:1e-3", generator=torch.Generator().manual_seed(s)) for s in range(4)]
     assert len({layer.grid for layer in layers}) == 1
     assert len({layer.equivariance_error() for layer in layers}) == 4
-    assert layers[0].equivariance_error() < 1e-3  # these are the weights it is sought for
+    assert max(layer.equivariance_error() for layer in layers) < 1e-3
     fewer = S2Grid.gauss_legendre(*(n - 1 for n in layers[0].grid.size))
-    assert nn.GridMLP(rep, (2,), grid=fewer, generator=torch.Generator().manual_seed(0)).equivariance_error() > 1e-3
+    assert (
+        nn.GridMLP(rep, (2,), grid=fewer, generator=torch.Generator().manual_seed(0)).equivariance_error()
+        > 1e-3 / MARGIN
+    )

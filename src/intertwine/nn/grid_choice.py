@@ -33,8 +33,10 @@ def grid_error(signal: Signal, fn: Function, grid: S2Grid | SO3Grid, channels: i
     return error.abs().max().item() / scale if scale > 0 else 0.0
 
 
-def chosen(name: str, signal: Signal, fn: Function, grid: str, channels: int = 1) -> S2Grid | SO3Grid:
-    """The first of the signal's grids whose error is below the number in "exact:1e-4".
+def chosen(
+    name: str, signal: Signal, fn: Function, grid: str, channels: int = 1, margin: float = 1.0
+) -> S2Grid | SO3Grid:
+    """The first of the signal's grids whose error is below the number in "exact:1e-4", `margin` times below it.
 
     Raises ValueError for another text, and where no grid is good enough.
     """
@@ -49,7 +51,7 @@ def chosen(name: str, signal: Signal, fn: Function, grid: str, channels: int = 1
             f"got {grid!r}"
         )
     search = _search.__wrapped__ if isinstance(fn, nn.Module) else _search  # a module's function may change
-    found, error = search(signal, fn, tol, channels)
+    found, error = search(signal, fn, tol / margin, channels)
     if error >= tol:
         raise ValueError(
             f"{name}: no grid up to {len(found)} points brings the rotation error of {name_of(fn)} below {tol:g} "
