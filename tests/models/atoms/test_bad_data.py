@@ -85,7 +85,8 @@ def test_ten_thousand_atoms(name):
     assert float(out["energy"][0]) / 500 == pytest.approx(float(one["energy"]), rel=1e-6)
     assert float(out["energy"][1]) == SHIFT["O"]
     scale = float(one["forces"].abs().max())
-    torch.testing.assert_close(out["forces"][:-1], one["forces"].repeat(500, 1), rtol=0, atol=1e-4 * scale)
+    # Up to 90 Å, float32 numbers come in steps of 8e-6 Å, so edges differ by as much from those of the small crystal.
+    torch.testing.assert_close(out["forces"][:-1], one["forces"].repeat(500, 1), rtol=0, atol=5e-5 * scale)
     assert not out["forces"][-1].any()
     torch.testing.assert_close(out["stress"][0], one["stress"][0], rtol=0, atol=1e-5 * float(one["stress"].abs().max()))
 
