@@ -100,6 +100,26 @@ def test_a_random_point_says_the_same_as_another():
         assert len({expressivity(make(), seed=seed) for seed in range(3)}) == 1
 
 
+@pytest.mark.parametrize(
+    ("name", "simo", "siso"),
+    [
+        ("Clebsch-Gordan", [3, 5, 7], [1, 1, 1]),
+        ("Clebsch-Gordan, natural parity", [2, 3, 4], [0, 1, 0]),  # L ⊗ L -> L has an even sum for even L only
+        ("Gaunt, grid", [2, 3, 4], [0, 1, 0]),
+        ("vector signals, cross", [3, 5, 7], [1, 1, 1]),
+        ("matrices, one block", [3, 5, 7], [1, 1, 1]),
+        ("Gaunt, grid, both parities", [8, 12, 16], [0, 4, 0]),
+    ],
+)
+def test_one_degree_each(name, simo, siso):
+    """One degree with one degree: where a product couples at all, it has a weight for each output."""
+    for setting, expected in (("SIMO", simo), ("SISO", siso)):
+        rows = [table([name], l, setting=setting, batch=2, channels=1, repeats=1).rows[0] for l in LMAX]
+        assert [row.triples for row in rows] == expected
+        if "both" not in name:  # kinds share the weights of their signals
+            assert [row.expressivity for row in rows] == expected
+
+
 def test_table():
     found = table(list(PRODUCTS)[:3], 1, batch=4, channels=2, repeats=1)
     assert [row.name for row in found.rows] == list(PRODUCTS)[:3]
@@ -107,6 +127,8 @@ def test_table():
     assert str(found).count("\n") == 4
     with pytest.raises(ValueError, match="'magic' is not one of"):
         table(["magic"], 1)
+    with pytest.raises(ValueError, match="setting 'SOSO' is not one of MIMO, SIMO, SISO"):
+        table(["Gaunt, grid"], 1, setting="SOSO")
 
 
 def test_errors():

@@ -86,6 +86,15 @@ def test_three_ways_over_the_sphere_agree(lmax, parity, generator):
     assert TensorProduct(*sides, method="gaunt_grid").weights == "separable"
 
 
+def test_ways_over_the_sphere_agree_for_both_parities(generator):
+    both = [Irreps("3x0e + 3x1o + 3x2e + 3x0o + 3x1e + 3x2o")] * 3
+    x, y = (both[0].randn(4, generator=generator, dtype=torch.float64) for _ in range(2))
+    methods = ("auto", "cg", "gaunt_grid", "gaunt_fourier")
+    found = [TensorProduct(*both, weights="separable", method=method).double()(x, y) for method in methods]
+    for z in found[1:]:
+        assert_close(z, found[0], **NEAR)
+
+
 def test_other_maps_run_by_name_only(generator):
     free = [Irreps.spherical(2, 3, parity=None)] * 3
     both = [Irreps("3x0e + 3x1o + 3x2e + 3x0o + 3x1e + 3x2o")] * 3
@@ -98,11 +107,14 @@ def test_other_maps_run_by_name_only(generator):
     halves = [z.unflatten(-1, (2, -1, 3)) for z in (u, v)]
     matrix = TensorProduct(*both, method="matrix").double()
     assert_close(matrix(u, v), FusedMatrixProduct(2, 2, 2, 3).double()(*halves).flatten(-3), **NEAR)
+    vector = TensorProduct(*both, method="vector", generator=torch.Generator().manual_seed(3)).double()
+    other = VectorSignalProduct(2, 2, 2, 3, parity=True, generator=torch.Generator().manual_seed(3)).double()
+    assert_close(vector(u, v), other(*halves).flatten(-3), **NEAR)
     vector = TensorProduct(*free, method="vector", generator=torch.Generator().manual_seed(3)).double()
     other = VectorSignalProduct(2, 2, 2, 3, generator=torch.Generator().manual_seed(3)).double()
     assert_close(vector(x, y), other(**shape).flatten(-2), **NEAR)
     assert TensorProduct(*free, weights="separable").plan.method not in ("matrix", "vector")
-    with pytest.raises(ValueError, match=r"'vector' takes 3x0 .* got 3x0e"):
+    with pytest.raises(ValueError, match=r"'vector' over O\(3\) takes .* got 3x0e"):
         TensorProduct(*[Irreps.spherical(2, 3)] * 3, method="vector")
     for sides in (Irreps.spherical(2, 3), Irreps("3x0e + 3x0o + 3x1e + 3x1o")):
         with pytest.raises(ValueError, match=r"of natural parity, then all .* without parities, it takes"):

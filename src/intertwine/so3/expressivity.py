@@ -1,5 +1,6 @@
 """What a product of two features can express, counted, and what it costs, measured: the two numbers to choose it by."""
 
+import itertools
 import time
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
@@ -8,11 +9,13 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from .couplings import coupled
 from .gaunt_layers import GauntTensorProduct
 from .irreps import Irreps
 from .matrix_product import FusedMatrixProduct
 from .path_space import path_coefficients
 from .tensor_product import TensorProduct
+from .two_parities import both_parities
 from .vector_product import VectorSignalProduct
 
 Triple = tuple[int, int | None, int, int | None, int, int | None]
@@ -70,7 +73,7 @@ def _slopes(
     """Derivatives of the coefficients that are not always zero, in their places."""
     there = (t != 0).flatten().nonzero().flatten()
     slopes = t.new_zeros(t.numel(), len(weights))
-    if len(weights):
+    if len(weights) and len(there):
         slopes[there] = torch.func.jacrev(lambda w: coefficients(w).flatten()[there], chunk_size=16)(weights)
     return slopes.unflatten(0, t.shape)
 
@@ -114,7 +117,13 @@ PRODUCTS: dict[str, Callable[[int, int, int, int], nn.Module]] = {
     "matrices, one block": lambda *size: FusedMatrixProduct(*size, parity=False, inner="single"),
     "matrices, all blocks": lambda *size: FusedMatrixProduct(*size, parity=False),
     "matrices, weights per block": lambda *size: FusedMatrixProduct(*size, parity=False, weights="block"),
+    "Clebsch-Gordan, both parities": lambda *size: _coupled_of_both(*size),
+    "Gaunt, grid, both parities": lambda *size: GauntTensorProduct(*size, method="grid", parity=True),
+    "vector signals, both parities": lambda *size: VectorSignalProduct(*size, parity=True),
+    "matrices, one block, both parities": lambda *size: FusedMatrixProduct(*size, inner="single"),
 }
+# whether the inputs, and the output, have one degree instead of all
+SETTINGS = {"MIMO": (False, False), "SIMO": (True, False), "SISO": (True, True)}
 
 
 def table(
@@ -122,6 +131,7 @@ def table(
     lmax: int,
     lmax_out: int | None = None,
     *,
+    setting: str = "MIMO",
     batch: int = 1000,
     channels: int = 32,
     repeats: int = 7,
@@ -129,15 +139,27 @@ def table(
 ) -> Comparison:
     """Products of degrees 0..lmax with themselves, to degrees 0..lmax_out (2 lmax): what they express, and their time.
 
-    names: keys of `PRODUCTS`. Times are the least of `repeats` calls without gradient, taken in turn: process time of
-    this machine's CPU. Print the result. Raises ValueError for another name.
+    names: keys of `PRODUCTS`. setting: "MIMO", all these degrees; "SIMO", degree lmax with degree lmax to all; "SISO",
+    degree lmax with degree lmax to degree lmax_out (lmax). Products that have only all degrees get zeros for the rest.
+    Times are the least of `repeats` calls without gradient, taken in turn: process time of this machine's CPU. Print
+    the result. Raises ValueError for another name or setting.
     """
     if wrong := [name for name in names if name not in PRODUCTS]:
         raise ValueError(f"table: {wrong[0]!r} is not one of {', '.join(PRODUCTS)}")
-    degrees = lmax, lmax, 2 * lmax if lmax_out is None else lmax_out
+    if setting not in SETTINGS:
+        raise ValueError(f"table: setting {setting!r} is not one of {', '.join(SETTINGS)}")
+    last = (lmax if setting == "SISO" else 2 * lmax) if lmax_out is None else lmax_out
+
+    def made(name: str, channels: int) -> nn.Module | None:
+        product = PRODUCTS[name](lmax, lmax, last, channels)
+        alone_in, alone_out = SETTINGS[setting]
+        return _of_degrees(product, lmax if alone_in else None, last if alone_out else None)
+
     calls = {}
     for name in names:
-        product = PRODUCTS[name](*degrees, channels).to(dtype)
+        if (product := made(name, channels)) is None:
+            continue
+        product = product.to(dtype)
         x, y = (torch.ones(batch, irreps.dim, dtype=dtype) for irreps in _sides(product)[:2])
         weight = [torch.ones(product.weight_numel, dtype=dtype)] if _external(product) else []
         calls[name] = (_flat(product), x, y, *weight)
@@ -151,13 +173,58 @@ def table(
                     times[name].append(1e3 * (time.process_time() - begun))
     rows = []
     for name in names:
-        product = PRODUCTS[name](*degrees, 1)
-        rows.append(Row(name, len(interactability(product)), expressivity(product), min(times[name])))
+        if (product := made(name, 1)) is None:
+            rows.append(Row(name, 0, 0, float("nan")))
+        else:
+            rows.append(Row(name, len(interactability(product)), expressivity(product), min(times[name])))
     return Comparison(tuple(rows))
 
 
 def _coupled(lmax1: int, lmax2: int, lmax_out: int, channels: int, *, parity: int | None) -> nn.Module:
     return TensorProduct(*(Irreps.spherical(l, channels, parity) for l in (lmax1, lmax2, lmax_out)), mode="uuu")
+
+
+def _coupled_of_both(lmax1: int, lmax2: int, lmax_out: int, channels: int) -> nn.Module:
+    return TensorProduct(*(both_parities(l, channels) for l in (lmax1, lmax2, lmax_out)), mode="uuu")
+
+
+# --- one degree instead of all
+
+
+def _of_degrees(product: nn.Module, l_in: int | None, l_out: int | None) -> nn.Module | None:
+    """The product of features of degree l_in to those of degree l_out; None where it has no path."""
+    if l_in is None and l_out is None:
+        return product
+    if not isinstance(product, TensorProduct):
+        return _OfDegrees(product, l_in, l_out)
+    sides = [_only(side, l) for side, l in zip(_sides(product), (l_in, l_in, l_out))]
+    triples = itertools.product(*([irrep for irrep, _ in side.blocks] for side in sides))
+    return TensorProduct(*sides, mode="uuu") if any(coupled(*triple) for triple in triples) else None
+
+
+def _only(irreps: Irreps, l: int | None) -> Irreps:
+    return Irreps([(c, irrep) for irrep, c in irreps.blocks if l is None or irrep.l == l])
+
+
+class _OfDegrees(nn.Module):
+    """A product of features of all degrees, given one of them and zeros for the rest."""
+
+    def __init__(self, product: nn.Module, l_in: int | None, l_out: int | None):
+        super().__init__()
+        self.product, self.degrees = product, (l_in, l_in, l_out)
+        self.parity = getattr(product, "parity", False)
+        self.irreps_in1, self.irreps_in2, self.rep_out = map(_only, _sides(product), self.degrees)
+        self.lmax = [max(irrep.l for irrep, _ in side.blocks) for side in _sides(product)]
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """Of [.., 2l+1, channels]."""
+        l1, l2, l3 = self.degrees
+        whole = [
+            z if l is None else nn.functional.pad(z, (0, 0, l * l, (lmax + 1) ** 2 - (l + 1) ** 2))
+            for z, l, lmax in zip((x, y), (l1, l2), self.lmax)
+        ]
+        out = self.product(*whole)
+        return out if l3 is None else out[..., l3 * l3 : (l3 + 1) ** 2, :]
 
 
 # --- one way to call every product

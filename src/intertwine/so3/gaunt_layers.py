@@ -15,6 +15,7 @@ from .gaunt import by_row, multiplied, plan_for
 from .gaunt_methods import gaunt_factor, tables
 from .harmonics import spherical_harmonics
 from .irreps import Irreps
+from .two_parities import both_parities, multiplied_apart
 from .wigner import _frozen, check_degree
 
 WEIGHTS = ("separable", "none")
@@ -27,7 +28,10 @@ class GauntTensorProduct(nn.Module):
     unit variance where the inputs have it. The inputs' weights start at 1/(2l+1): with equal ones high degrees drown
     the rest, and networks learn slower; "none" leaves weights out. They reach lmax1 + lmax2 + lmax_out + 1 dimensions
     of bilinear maps (`expressivity`), never a weight for each path: that is `TensorProduct(mode="uuu")`.
-    Raises ValueError as `gaunt_product` does, and for other weights. Source: arXiv:2401.10216.
+    parity=True: features [..., 2, (lmax+1)², channels], first those of parity (-1)^l, then the others, functions that
+    change sign under inversion on top. Each kind has weights, and multiplies each: 0o ⊗ 1e -> 1o is there; 1o ⊗ 1o ->
+    1e is not, since l1 + l2 + l3 stays even.
+    Raises ValueError as `gaunt_product` does, and for other weights. Source: arXiv:2401.10216; arXiv:2506.13523.
     """
 
     def __init__(
@@ -39,6 +43,7 @@ class GauntTensorProduct(nn.Module):
         *,
         method: str = "auto",
         weights: str = "separable",
+        parity: bool = False,
     ):
         super().__init__()
         if weights == "per_path":
@@ -50,14 +55,17 @@ class GauntTensorProduct(nn.Module):
             raise ValueError(f"GauntTensorProduct: weights {weights!r} is not one of {WEIGHTS}")
         degrees = lmax1, lmax2, lmax_out
         self.plan = plan_for("GauntTensorProduct", degrees, method)
-        self.irreps_in1, self.irreps_in2, self.rep_out = (Irreps.spherical(l, channels) for l in degrees)
-        self.channels = channels
+        side = both_parities if parity else Irreps.spherical
+        self.irreps_in1, self.irreps_in2, self.rep_out = (side(l, channels) for l in degrees)
+        self.channels, self.parity = channels, parity
         starts = [_start(lmax1), _start(lmax2), np.ones(lmax_out + 1)] if weights == "separable" else []
+        shape = (2, 1, channels) if parity else (1, channels)
         self.weights = nn.ParameterList(
-            nn.Parameter(torch.tensor(w, dtype=torch.get_default_dtype())[:, None].repeat(1, channels)) for w in starts
+            nn.Parameter(torch.tensor(w, dtype=torch.get_default_dtype())[:, None].repeat(shape)) for w in starts
         )
         self._constants = Constants(tables(self.plan), any_dtype=True)
-        self._scale = Constants([_scale(*degrees, falling=bool(starts))], any_dtype=True)
+        scale = _scale(*degrees, falling=bool(starts))
+        self._scale = Constants([scale / math.sqrt(2) if parity else scale], any_dtype=True)
 
     def extra_repr(self) -> str:
         """Degrees, channels, method."""
@@ -69,12 +77,29 @@ class GauntTensorProduct(nn.Module):
     ) -> Float[Tensor, "*batch components_out channels"]:
         """The product. Raises ValueError for other degrees or channels."""
         x, y = (_checked("GauntTensorProduct", z, l, self.channels) for z, l in zip((x, y), self.plan.degrees))
+        if self.parity:
+            return self._of_both(x, y)
         if len(self.weights):
             x, y = (z * by_row(w) for z, w in zip((x, y), self.weights))
         batch = torch.broadcast_shapes(x.shape[:-2], y.shape[:-2])
         x, y = x.expand(*batch, -1, -1), y.expand(*batch, -1, -1)
         out = multiplied(self.plan, x, y, self._constants) * self._scale(x)[0]
         return out * by_row(self.weights[2]) if len(self.weights) else out
+
+    def _of_both(self, x: Tensor, y: Tensor) -> Tensor:
+        """The product of features of both parities."""
+        if x.shape[-3:-2] != (2,) or y.shape[-3:-2] != (2,):
+            raise ValueError(
+                f"GauntTensorProduct: parity=True takes [.., 2, components, channels], got {tuple(x.shape)} and "
+                f"{tuple(y.shape)}"
+            )
+        batch = torch.broadcast_shapes(x.shape[:-3], y.shape[:-3])
+        pairs = [z.expand(*batch, -1, -1, -1).unbind(-3) for z in (x, y)]
+        if len(self.weights):
+            pairs = [tuple(z * by_row(w) for z, w in zip(pair, ws)) for pair, ws in zip(pairs, self.weights)]
+        found = multiplied_apart(lambda a, b: multiplied(self.plan, a, b, self._constants), *pairs)
+        out = torch.stack(found, -3) * self._scale(x)[0]
+        return out * torch.stack([by_row(w) for w in self.weights[2]]) if len(self.weights) else out
 
 
 class GauntSelfMix(nn.Module):

@@ -10,8 +10,9 @@ from torch import Tensor, nn
 from ..maps.constants import Constants, tensors
 from .gaunt import by_row
 from .grid import degree_of
-from .irreps import Irrep, Irreps
+from .irreps import Irreps
 from .path_space import unit_scale
+from .two_parities import both_parities
 from .wigner import _frozen, check_degree, clebsch_gordan
 
 INNER = (None, "single")
@@ -66,7 +67,9 @@ class FusedMatrixProduct(nn.Module):
         if weights not in WEIGHTS:
             raise ValueError(f"FusedMatrixProduct: weights {weights!r} is not one of {WEIGHTS}")
         self.degrees, self.channels, self.parity, self.inner = degrees, channels, parity, inner
-        self.irreps_in1, self.irreps_in2, self.rep_out = (_irreps(l, channels, parity) for l in degrees)
+        self.irreps_in1, self.irreps_in2, self.rep_out = (
+            both_parities(l, channels) if parity else Irreps.spherical(l, channels, parity=None) for l in degrees
+        )
         sizes, blocks = (2 if parity else 1), (_blocks(lmax1, lmax2, inner) if weights == "block" else [])
         self.weights = nn.ParameterList(
             nn.Parameter(torch.ones(sizes, max(1, len(blocks)), l + 1, channels)) for l in degrees
@@ -144,12 +147,6 @@ def _check(name: str, degrees: tuple[int, int, int], inner: str | None) -> None:
         raise ValueError(f"{name}: degrees {degrees[0]} and {degrees[1]} give none above their sum, not {degrees[2]}")
     if inner not in INNER:
         raise ValueError(f"{name}: inner {inner!r} is not one of {INNER}")
-
-
-def _irreps(lmax: int, channels: int, parity: bool) -> Irreps:
-    if not parity:
-        return Irreps.spherical(lmax, channels, parity=None)
-    return Irreps([(channels, Irrep(l, kind * (-1) ** l)) for kind in (1, -1) for l in range(lmax + 1)])
 
 
 def _inner_degrees(lmax1: int, lmax2: int, inner: str | None) -> list[int]:

@@ -8,6 +8,7 @@ from .couplings import Path
 from .gaunt_methods import candidates
 from .irreps import Irreps
 from .so2_product import SO2Product, direction, spherical_shape
+from .two_parities import two_parity_shape
 
 METHODS = ("auto", "cg", "so2", "gaunt_grid", "gaunt_fourier", "matrix", "vector")
 SPHERE = ("cg", "gaunt_grid", "gaunt_fourier")  # one map, three ways: the product of functions on the sphere
@@ -81,18 +82,18 @@ def path_ways(
 
 def sphere_ways(sides: tuple[Irreps, Irreps, Irreps], method: str) -> tuple[Way, ...]:
     """Ways for the product of functions on the sphere with separable weights, and the maps that only a name chooses."""
-    shapes = [spherical_shape(side) for side in sides]
+    shapes, halves = sphere_shapes(sides)
     why = ""
     if None in shapes or len({c for _, c in shapes}) > 1:
-        why = "all three must have degrees 0..lmax once each, in equal channels"
-    elif any(not irrep.natural for side in sides for irrep, _ in side.blocks):
-        why = "parities must be natural, (-1)^l: functions on the sphere have no others"
+        why = "all three must have degrees 0..lmax once each, in equal channels (or so once for each parity)"
+    elif not halves and any(not irrep.natural for side in sides for irrep, _ in side.blocks):
+        why = "parities must be natural, (-1)^l, or both, degrees 0..lmax of natural parity, then all of the other"
     elif shapes[2][0] > shapes[0][0] + shapes[1][0]:
         why = f"degrees {shapes[0][0]} and {shapes[1][0]} give none above their sum, not {shapes[2][0]}"
     if why:
         found = [Way(name, why_not=why) for name in SPHERE]
     else:
-        channels = shapes[0][1]
+        channels = shapes[0][1] * (2 if halves else 1)  # sums and differences of both parities
         plans = {plan.method: plan for plan in candidates(*(lmax for lmax, _ in shapes))}
         grid = min((plans["grid"], plans["rings"]), key=lambda plan: plan.seconds)
         found = []
@@ -102,6 +103,12 @@ def sphere_ways(sides: tuple[Irreps, Irreps, Irreps], method: str) -> tuple[Way,
     found.append(Way("so2", why_not="weights are separable: it has one for each path"))
     other = "another map (see docs/tensor-products.md): it runs only by name"
     return *found, *(Way(name) if name == method else Way(name, why_not=other) for name in OTHER_MAPS)
+
+
+def sphere_shapes(sides: tuple[Irreps, ...]) -> tuple[list[tuple[int, int] | None], bool]:
+    """(lmax, channels) of all three, None where they have no such thing, and whether all have both parities."""
+    both = [two_parity_shape(side) for side in sides]
+    return ([spherical_shape(side) for side in sides], False) if None in both else (both, True)
 
 
 def _way(method: str, flops: float, moved: float, calls: int) -> Way:

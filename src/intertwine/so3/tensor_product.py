@@ -12,8 +12,8 @@ from .cg_product import ClebschGordan, Piece
 from .gaunt_layers import GauntTensorProduct
 from .irreps import Irreps
 from .matrix_product import FusedMatrixProduct
-from .product_plan import METHODS, OTHER_MAPS, ProductPlan, path_ways, sphere_ways
-from .so2_product import SO2Product, spherical_shape
+from .product_plan import METHODS, OTHER_MAPS, ProductPlan, path_ways, sphere_shapes, sphere_ways
+from .so2_product import SO2Product
 from .vector_product import VectorSignalProduct
 
 WEIGHTS = ("external", "shared", "none", "separable")
@@ -34,7 +34,8 @@ class TensorProduct(nn.Module):
 
     weights="separable", a weight for each degree and channel: the product of functions on the sphere, for natural
     parity and equal channels, by method "gaunt_grid", "gaunt_fourier" or "cg". Cheap, and less expressive. Methods
-    "matrix" and "vector" are other maps with separable weights (`FusedMatrixProduct`, `VectorSignalProduct`).
+    "matrix" and "vector" are other maps with separable weights (`FusedMatrixProduct`, `VectorSignalProduct`). All three
+    take both parities too, as "2x0e + 2x1o + 2x0o + 2x1e": natural ones first.
 
     method="auto" takes the fastest way, by a cost model, to the very map asked for: never another map. `plan` prints
     the choice. Raises ValueError for a method that does not compute that map, for a path that does not exist or does
@@ -129,22 +130,21 @@ class TensorProduct(nn.Module):
         """Choose among the ways of the product on the sphere, or take the other map that was named."""
         self.plan = _choose(method, f"{self._text()}: separable weights", sphere_ways(self._sides, method))
         method = self.plan.method
-        if method not in OTHER_MAPS:
-            degrees, channels = _degrees("TensorProduct", self._sides)
-            self.product = GauntTensorProduct(*degrees, channels, method=method.removeprefix("gaunt_"))
-            return
-        parity = self.irreps_in1.blocks[0][0].p is not None
-        sides = tuple(_natural_half(side) for side in self._sides) if parity and method == "matrix" else self._sides
-        degrees, channels = _degrees(f"TensorProduct: method {method!r}", sides)
+        shapes, parity = sphere_shapes(self._sides)
+        free = all(irrep.p is None for side in self._sides for irrep, _ in side.blocks)
+        if None in shapes or len({c for _, c in shapes}) > 1 or (method in OTHER_MAPS and not (free or parity)):
+            raise ValueError(
+                f"TensorProduct: method {method!r} over O(3) takes degrees 0..lmax of natural parity, then all of the "
+                "other, as in '2x0e + 2x1o + 2x0o + 2x1e', in equal channels; over SO(3), without parities, it takes "
+                f"each degree once; got {self._text()}"
+            )
+        degrees, channels = tuple(lmax for lmax, _ in shapes), shapes[0][1]
         if method == "matrix":
             self.product = FusedMatrixProduct(*degrees, channels, parity)
+        elif method == "vector":
+            self.product = VectorSignalProduct(*degrees, channels, parity=parity, generator=generator)
         else:
-            self.product = VectorSignalProduct(*degrees, channels, generator=generator)
-        own = self.product.irreps_in1, self.product.irreps_in2, self.product.rep_out
-        if any(str(a) != str(b) for a, b in zip(own, self._sides)):
-            raise ValueError(
-                f"TensorProduct: method {method!r} takes {own[0]} and {own[1]} to {own[2]}, got {self._text()}"
-            )
+            self.product = GauntTensorProduct(*degrees, channels, method=method.removeprefix("gaunt_"), parity=parity)
 
     def _text(self) -> str:
         return f"{self.irreps_in1} ⊗ {self.irreps_in2} -> {self.rep_out}"
@@ -202,23 +202,3 @@ def _choose(method: str, asked: str, ways: tuple) -> ProductPlan:
     elif found[method].why_not:
         raise ValueError(f"TensorProduct: method {method!r} cannot run {asked}: {found[method].why_not}")
     return ProductPlan(method, asked, ways)
-
-
-def _natural_half(irreps: Irreps) -> Irreps:
-    """The first half of the blocks, in the layout of `FusedMatrixProduct`: natural parity, then the other."""
-    half, odd = divmod(len(irreps.blocks), 2)
-    natural = [irrep.natural for irrep, _ in irreps.blocks]
-    if odd or natural != [True] * half + [False] * half:
-        raise ValueError(
-            "TensorProduct: method 'matrix' over O(3) takes degrees 0..lmax of natural parity, then all of the other, "
-            f"as in '2x0e + 2x1o + 2x0o + 2x1e', got {irreps}; over SO(3), without parities, it takes each degree once"
-        )
-    return Irreps([(c, irrep) for irrep, c in irreps.blocks[:half]])
-
-
-def _degrees(name: str, sides: tuple[Irreps, ...]) -> tuple[tuple[int, int, int], int]:
-    """lmax of all three, and their channels. Raises ValueError where they have no such thing."""
-    shapes = [spherical_shape(side) for side in sides]
-    if None in shapes or len({c for _, c in shapes}) > 1:
-        raise ValueError(f"{name} needs degrees 0..lmax once each, in equal channels, on all three sides")
-    return tuple(lmax for lmax, _ in shapes), shapes[0][1]

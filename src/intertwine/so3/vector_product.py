@@ -1,5 +1,6 @@
 """Products of vector-valued functions on the sphere: at the cost of a few scalar ones they couple odd degrees too."""
 
+import math
 from functools import lru_cache
 from typing import NamedTuple
 
@@ -14,6 +15,7 @@ from .columns import multiplied_by_chunks
 from .grid import S2Grid, degree_of
 from .irreps import Irrep, Irreps
 from .path_space import path_coefficients
+from .two_parities import both_parities, multiplied_apart
 from .wigner import _frozen, check_degree, clebsch_gordan
 
 KINDS = {  # whether the first factor, the second and the product are vector-valued
@@ -82,12 +84,14 @@ def vector_signal_product(
 
 
 class VectorSignalProduct(nn.Module):
-    """Features of SO(3) made into vector-valued functions on the sphere, multiplied there, and made features again.
+    """Features made into vector-valued functions on the sphere, multiplied there, and made features again.
 
-    Features [..., (lmax+1)², channels]. Degree j enters every V_jl (or Y_j where the factor is a number), with a weight
-    for each (j, l) and channel, and leaves in the same way. Weights are normal, drawn with `generator`, and the output
-    is scaled to unit variance for them (equal weights would cancel). kind: as in `vector_signal_product`; "cross"
-    couples all degrees but 0 ⊗ 0 -> 0, for which a plain product of the two with a weight is added.
+    Features of SO(3), [..., (lmax+1)², channels]; with parity=True of O(3), [..., 2, (lmax+1)², channels], first those
+    of parity (-1)^l, then the others, with weights for each, by polar and axial signals. Degree j enters every V_jl (or
+    Y_j where the factor is a number), with a weight for each (j, l) and channel, and leaves in the same way. Weights
+    are normal, drawn with `generator`, and the output is scaled to unit variance for them (equal weights would cancel).
+    kind: as in `vector_signal_product`; "cross" couples all degrees but 0 ⊗ 0 -> 0, for which a plain product of the
+    two with a weight is added.
     Raises ValueError for another kind or a degree below 0. Source: arXiv:2506.13523.
     """
 
@@ -99,27 +103,30 @@ class VectorSignalProduct(nn.Module):
         channels: int,
         *,
         kind: str = "cross",
+        parity: bool = False,
         generator: torch.Generator | None = None,
     ):
         super().__init__()
         if kind not in KINDS:
             raise ValueError(f"VectorSignalProduct: kind {kind!r} is not one of {', '.join(KINDS)}")
         check_degree("VectorSignalProduct", lmax1, lmax2, lmax_out)
-        self.degrees, self.channels, self.kind = (lmax1, lmax2, lmax_out), channels, kind
+        self.degrees, self.channels, self.kind, self.parity = (lmax1, lmax2, lmax_out), channels, kind, parity
         self.irreps_in1, self.irreps_in2, self.rep_out = (
-            Irreps.spherical(l, channels, parity=None) for l in self.degrees
+            both_parities(l, channels) if parity else Irreps.spherical(l, channels, parity=None) for l in self.degrees
         )
-        blocks = [_blocks(l, vector) for l, vector in zip(self.degrees, KINDS[kind])]
+        blocks, kinds = [_blocks(l, vector) for l, vector in zip(self.degrees, KINDS[kind])], [2] if parity else []
         self.weights = nn.ParameterList(
-            nn.Parameter(torch.randn(len(found), channels, generator=generator)) for found in blocks
+            nn.Parameter(torch.randn(*kinds, len(found), channels, generator=generator)) for found in blocks
         )
-        self.plain = nn.Parameter(torch.ones(channels)) if kind == "cross" else None
+        plain = torch.full((*kinds, *kinds, channels), math.sqrt(0.5) if parity else 1.0)
+        self.plain = nn.Parameter(plain) if kind == "cross" else None
         rows = [_rows(found) for found in blocks]
         self._rows = Constants([part for pair in rows for part in pair], any_dtype=True)
         self._tables = Constants(_tables(kind, *self.degrees), any_dtype=True)
         self._plan = _plan(kind, *self.degrees)
         scale = np.repeat(_unit(kind, *self.degrees), 2 * np.arange(lmax_out + 1) + 1)[:, None]
-        self._scale = Constants([scale], any_dtype=True)
+        self._scale = Constants([scale / np.sqrt(2) if parity else scale], any_dtype=True)
+        self._signs = Constants([_signs(found) for found in blocks] if parity else [], any_dtype=True)
 
     def extra_repr(self) -> str:
         """Degrees, channels, kind."""
@@ -130,26 +137,51 @@ class VectorSignalProduct(nn.Module):
         self, x: Float[Tensor, "*#batch components1 channels"], y: Float[Tensor, "*#batch components2 channels"]
     ) -> Float[Tensor, "*batch components_out channels"]:
         """The product. Raises ValueError for other degrees or channels."""
+        kinds = (2,) if self.parity else ()
         for z, l in zip((x, y), self.degrees):
-            if z.ndim < 2 or z.shape[-2:] != ((l + 1) ** 2, self.channels):
-                wanted = f"[.., {(l + 1) ** 2}, {self.channels}]"
+            shape = *kinds, (l + 1) ** 2, self.channels
+            if z.shape[-len(shape) :] != shape:
+                wanted = f"[.., {str(shape)[1:-1]}]"
                 raise ValueError(f"VectorSignalProduct: expected shape {wanted}, got {tuple(z.shape)}")
-        batch = torch.broadcast_shapes(x.shape[:-2], y.shape[:-2])
-        x, y = x.expand(*batch, -1, -1), y.expand(*batch, -1, -1)
-        parts = self._rows.tensors()
-        signals = []
-        for k, z in enumerate((x, y)):
-            row, block = parts[2 * k : 2 * k + 2]
-            signals.append(z.index_select(-2, row) * self.weights[k].index_select(0, block))
-        found = _product(self.kind, *signals, self._tables(x), self.degrees, self._plan)
-        row, block = parts[4:]
-        out = found * self.weights[2].index_select(0, block)
-        out = (
-            out.new_zeros(*batch, (self.degrees[2] + 1) ** 2, self.channels).index_add(-2, row, out) * self._scale(x)[0]
-        )
+        batch = torch.broadcast_shapes(x.shape[: -2 - len(kinds)], y.shape[: -2 - len(kinds)])
+        x, y = (z.expand(*batch, *z.shape[-2 - len(kinds) :]) for z in (x, y))
+        tables = self._tables(x)
+
+        def product(a: Tensor, b: Tensor) -> Tensor:
+            return _product(self.kind, a, b, tables, self.degrees, self._plan)
+
+        if self.parity:
+            pairs = [
+                tuple(self._signal(k, *part) for part in zip(z.unbind(-3), self.weights[k]))
+                for k, z in enumerate((x, y))
+            ]
+            found = multiplied_apart(product, *pairs, tuple(self._signs(x)))
+            out = torch.stack([self._feature(*part) for part in zip(found, self.weights[2])], -3)
+        else:
+            signals = [self._signal(k, z, self.weights[k]) for k, z in enumerate((x, y))]
+            out = self._feature(product(*signals), self.weights[2])
+        out = out * self._scale(x)[0]
         if self.plain is None:
             return out
-        return torch.cat([out[..., :1, :] + self.plain * x[..., :1, :] * y[..., :1, :], out[..., 1:, :]], -2)
+        x0, y0 = x[..., :1, :], y[..., :1, :]
+        if self.parity:  # even with even and odd with odd are even
+            ee, eo, oe, oo = self.plain.flatten(0, 1).unbind(0)
+            (e1, o1), (e2, o2) = x0.unbind(-3), y0.unbind(-3)
+            first = torch.stack([ee * e1 * e2 + oo * o1 * o2, eo * e1 * o2 + oe * o1 * e2], -3)
+        else:
+            first = self.plain * x0 * y0
+        return torch.cat([out[..., :1, :] + first, out[..., 1:, :]], -2)
+
+    def _signal(self, place: int, x: Tensor, w: Tensor) -> Tensor:
+        """Coefficients of the signal of a feature: every degree in each of its blocks, weighted."""
+        row, block = self._rows.tensors()[2 * place : 2 * place + 2]
+        return x.index_select(-2, row) * w.index_select(0, block)
+
+    def _feature(self, signal: Tensor, w: Tensor) -> Tensor:
+        """The feature of a signal: the weighted sum of the blocks of each degree."""
+        row, block = self._rows.tensors()[4:]
+        out = signal * w.index_select(0, block)
+        return out.new_zeros(*out.shape[:-2], (self.degrees[2] + 1) ** 2, self.channels).index_add(-2, row, out)
 
 
 def _product(
@@ -208,6 +240,11 @@ def _rows(blocks: tuple[tuple[int, int], ...]) -> tuple[np.ndarray, np.ndarray]:
     """For each component of a signal, the row of the feature it belongs to, and its block."""
     rows = np.concatenate([j * j + np.arange(2 * j + 1) for j, _ in blocks])
     return rows, np.repeat(np.arange(len(blocks)), [2 * j + 1 for j, _ in blocks])
+
+
+def _signs(blocks: tuple[tuple[int, int], ...]) -> np.ndarray:
+    """1 for components whose natural parity makes an axial signal (of numbers: a true one), -1 for a polar one."""
+    return np.repeat([1.0 if j == l else -1.0 for j, l in blocks], [2 * j + 1 for j, _ in blocks])[:, None]
 
 
 @lru_cache(maxsize=64)
