@@ -2,6 +2,9 @@
 
 from . import named as named
 from .action import Action as Action
+from .box_action import Boxes as Boxes
+from .box_action import box_corners as box_corners
+from .box_action import box_hull as box_hull
 from .data_actions import Invariant as Invariant
 from .data_actions import Nested as Nested
 from .data_actions import Permute as Permute
