@@ -23,3 +23,5 @@ from .shapes import Pieces as Pieces
 from .shapes import tetris as tetris
 from .solids import Clouds as Clouds
 from .solids import primitive_shapes as primitive_shapes
+from .surfaces import Surfaces as Surfaces
+from .surfaces import surfaces as surfaces

@@ -51,13 +51,13 @@ def primitive_shapes(
     if clouds < 0 or points < 0 or noise < 0:
         raise ValueError(f"primitive_shapes: sizes and noise must not be negative, got {clouds=}, {points=}, {noise=}")
     generator = torch.Generator().manual_seed(seed)
-    names = tuple(_SOLIDS)
+    names = tuple(SOLIDS)
     label = torch.arange(clouds) % len(names)
     pos = torch.empty(clouds, points, 3, dtype=torch.float64)
     for kind, name in enumerate(names):
         own = (label == kind).nonzero()[:, 0]
         u = torch.rand(len(own), points, 3, generator=generator, dtype=torch.float64)
-        pos[own] = _SOLIDS[name](u)
+        pos[own] = SOLIDS[name](u)
     turn = torch.eye(3, dtype=torch.float64).expand(clouds, 3, 3)
     if rotate:
         turn = random_rotation(clouds, generator=generator, dtype=torch.float64)
@@ -126,7 +126,7 @@ def _circle(u: Tensor) -> tuple[Tensor, Tensor]:
     return (2 * math.pi * u).cos(), (2 * math.pi * u).sin()
 
 
-_SOLIDS: dict[str, Callable[[Tensor], Tensor]] = {
+SOLIDS: dict[str, Callable[[Tensor], Tensor]] = {
     "sphere": _ball_point,
     "cube": _cube,
     "cylinder": _cylinder,

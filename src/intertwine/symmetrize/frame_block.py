@@ -20,16 +20,18 @@ class FrameBlock(nn.Module):
     The layer maps [batch, n, features] to [batch, n, d·channels]: features are the latent vectors of a node, flattened,
     and d·channels are read as `channels` vectors, turned back and averaged. Each block of a chain has its own frame.
     Under E(d) and SE(d) latents are positions: they shift too. Further arguments go to the layer, repeated for each
-    copy. Raises ValueError for a group without frames or no channels. Source: arXiv:2110.03336.
+    copy. options: those of `PCAFrame`. Raises ValueError for a group without frames or no channels.
+    Source: arXiv:2110.03336.
     """
 
-    def __init__(self, layer: nn.Module, channels: int, group: Group):
+    def __init__(self, layer: nn.Module, channels: int, group: Group, **options: Any):
         super().__init__()
         if not isinstance(channels, int) or channels < 1:
             raise ValueError(f"FrameBlock: channels must be an integer of at least 1, got {channels!r}")
         spatial("FrameBlock", group)
         self.rep_in = self.rep_out = Points(group)
-        self.average = FrameAverage(_Vectors(layer, channels, group.n), self.rep_in, self.rep_out)
+        frame = PCAFrame(group, **options)
+        self.average = FrameAverage(_Vectors(layer, channels, group.n), self.rep_in, self.rep_out, frame=frame)
 
     def forward(self, x: Float[Tensor, "batch n vectors d"], *args: Any) -> Float[Tensor, "batch n channels d"]:
         """Raises ValueError for other shapes, of the input or of what the layer returns."""

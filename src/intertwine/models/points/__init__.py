@@ -11,6 +11,7 @@ from .egnn import EGNNDynamics as EGNNDynamics
 from .egnn import EGNNLayer as EGNNLayer
 from .egnn import EGNNProperty as EGNNProperty
 from .egnn_autoencoder import EGNNAutoencoder as EGNNAutoencoder
+from .fa_gnn import FAGNN as FAGNN
 from .fiber_conv import Calibration as Calibration
 from .fiber_conv import FiberBundleConv as FiberBundleConv
 from .fiber_conv import KernelBasis as KernelBasis

@@ -39,11 +39,7 @@ class Dynamics(nn.Module, ABC):
 
         Raises ValueError for shapes that do not fit.
         """
-        if velocities.shape != positions.shape or charges.shape != positions.shape[:-1]:
-            raise ValueError(
-                f"{type(self).__name__}: positions {tuple(positions.shape)} need velocities of the same shape and "
-                f"charges {tuple(positions.shape[:-1])}, got {tuple(velocities.shape)} and {tuple(charges.shape)}"
-            )
+        check_motion(type(self).__name__, positions, velocities, charges)
         *systems, n, dim = positions.shape
         if edge_index is None:
             edge_index = all_pairs(torch.Size(systems).numel(), n, positions.device)
@@ -53,6 +49,15 @@ class Dynamics(nn.Module, ABC):
     @abstractmethod
     def move(self, x: Tensor, v: Tensor, q: Tensor, edge_index: Tensor) -> Tensor:
         """The later positions [points, dim] from x, v [points, dim] and q [points]."""
+
+
+def check_motion(name: str, positions: Tensor, velocities: Tensor, charges: Tensor) -> None:
+    """Raises ValueError, in the name of a network, for velocities or charges that do not belong to the positions."""
+    if velocities.shape != positions.shape or charges.shape != positions.shape[:-1]:
+        raise ValueError(
+            f"{name}: positions {tuple(positions.shape)} need velocities of the same shape and "
+            f"charges {tuple(positions.shape[:-1])}, got {tuple(velocities.shape)} and {tuple(charges.shape)}"
+        )
 
 
 def edge_charges(q: Float[Tensor, " points"], edge_index: Int[Tensor, "2 edges"]) -> Float[Tensor, "edges 1"]:
