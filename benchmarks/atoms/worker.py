@@ -16,10 +16,34 @@ from importlib import import_module
 import ase.io
 import numpy as np
 import torch
+from ase.build import bulk
+from ase.calculators.emt import EMT
+from ase.calculators.singlepoint import SinglePointCalculator
+from ase.data import atomic_numbers
 
-SPECIES = ("H", "C", "O")
-NEIGHBORS = 12.1
+SIZES = {"copper": {"species": ("Cu",), "neighbors": 42.0}, "acac": {"species": ("H", "C", "O"), "neighbors": 12.1}}
 Model = tuple[torch.nn.Module, Callable[[bool], tuple[torch.Tensor, torch.Tensor]], torch.Tensor]
+
+
+def structures(data: str, count: int) -> list:
+    """Frames of a file, or 500 atoms of rattled copper with EMT's energy and forces, so often."""
+    if data != "copper":
+        return ase.io.read(data, f"0:{count}")
+    frames = []
+    for seed in range(count):
+        atoms = bulk("Cu", cubic=True) * (5, 5, 5)
+        atoms.rattle(0.05, seed=seed)
+        atoms.calc = EMT()
+        energy, forces = atoms.get_potential_energy(), atoms.get_forces()
+        atoms.calc = SinglePointCalculator(atoms, energy=energy, forces=forces)
+        frames.append(atoms)
+    return frames
+
+
+def about(frames: list) -> tuple[tuple[str, ...], float]:
+    """The elements and the mean number of neighbors within 5 Å."""
+    found = SIZES["copper" if frames[0].pbc.any() else "acac"]
+    return found["species"], found["neighbors"]
 
 
 def intertwine_batch(frames: list) -> object:
@@ -37,8 +61,9 @@ def intertwine(frames: list, network: str, options: dict, compiled: bool) -> Mod
     from intertwine.models import catalog
     from intertwine.models.atoms import Potential
 
-    options = {"avg_num_neighbors": NEIGHBORS, "cutoff": 5.0, "species": SPECIES} | options
-    model, batch = Potential(catalog.build(network, **options), SPECIES, 5.0), intertwine_batch(frames)
+    species, neighbors = about(frames)
+    options = {"avg_num_neighbors": neighbors, "cutoff": 5.0, "species": species} | options
+    model, batch = Potential(catalog.build(network, **options), species, 5.0), intertwine_batch(frames)
     if compiled:
         model.compile_training()
 
@@ -67,15 +92,17 @@ def mace(frames: list, channels: int, degree: int, compiled: bool) -> Model:
     from mace.tools import torch_geometric
 
     o3 = import_module("e3nn.o3")  # after mace, which lets its old release read its own constants
-    table, graphs = tools.AtomicNumberTable([1, 6, 8]), []
+    species, neighbors = about(frames)
+    numbers = sorted(atomic_numbers[symbol] for symbol in species)
+    table, graphs = tools.AtomicNumberTable(numbers), []
     for atoms in frames:
         config = data.Configuration(
             atomic_numbers=atoms.numbers,
             positions=atoms.positions,
             properties={"energy": atoms.get_potential_energy(), "forces": atoms.get_forces()},
             property_weights={"energy": 1.0, "forces": 1.0},
-            cell=np.zeros((3, 3)),
-            pbc=(False,) * 3,
+            cell=np.asarray(atoms.cell),
+            pbc=tuple(bool(b) for b in atoms.pbc),
         )
         graphs.append(data.AtomicData.from_config(config, z_table=table, cutoff=5.0))
     batch = next(iter(torch_geometric.dataloader.DataLoader(graphs, batch_size=len(graphs), shuffle=False))).to_dict()
@@ -87,13 +114,13 @@ def mace(frames: list, channels: int, degree: int, compiled: bool) -> Model:
         interaction_cls=modules.interaction_classes["RealAgnosticResidualInteractionBlock"],
         interaction_cls_first=modules.interaction_classes["RealAgnosticInteractionBlock"],
         num_interactions=2,
-        num_elements=3,
+        num_elements=len(numbers),
         hidden_irreps=o3.Irreps([(channels, (l, (-1) ** l)) for l in range(degree + 1)]),
         MLP_irreps=o3.Irreps("16x0e"),
         gate=torch.nn.functional.silu,
-        atomic_energies=np.zeros(3),
-        avg_num_neighbors=NEIGHBORS,
-        atomic_numbers=[1, 6, 8],
+        atomic_energies=np.zeros(len(numbers)),
+        avg_num_neighbors=neighbors,
+        atomic_numbers=numbers,
         correlation=3,
         atomic_inter_scale=1.0,
         atomic_inter_shift=0.0,
@@ -115,24 +142,22 @@ def nequip(frames: list, channels: int, degree: int, compiled: bool) -> Model:
     from nequip.data.transforms import ChemicalSpeciesToAtomTypeMapper, NeighborListTransform
     from nequip.model import NequIPGNNModel
 
-    mapper, neighbors = (
-        ChemicalSpeciesToAtomTypeMapper(model_type_names=list(SPECIES)),
-        NeighborListTransform(r_max=5.0),
-    )
-    batch = AtomicDataDict.batched_from_list([neighbors(mapper(from_ase(atoms))) for atoms in frames])
+    species, neighbors = about(frames)
+    mapper, edges = ChemicalSpeciesToAtomTypeMapper(model_type_names=list(species)), NeighborListTransform(r_max=5.0)
+    batch = AtomicDataDict.batched_from_list([edges(mapper(from_ase(atoms))) for atoms in frames])
     for key, value in batch.items():
         if torch.is_tensor(value) and value.dtype == torch.float64:
             batch[key] = value.float()
     model = NequIPGNNModel(
         seed=1,
         model_dtype="float32",
-        type_names=list(SPECIES),
+        type_names=list(species),
         r_max=5.0,
         num_layers=4,
         l_max=degree,
         parity=True,
         num_features=channels,
-        avg_num_neighbors=NEIGHBORS,
+        avg_num_neighbors=neighbors,
         compile_mode="eager",
     )
     model = next(iter(model.values())) if isinstance(model, torch.nn.ModuleDict) else model
@@ -168,7 +193,7 @@ def main() -> None:
     sys.stdout = sys.stderr  # some libraries print while they load
     torch.set_num_threads(options.threads)
     torch.set_default_dtype(torch.float32)
-    frames = ase.io.read(options.data, f"0:{options.frames}")
+    frames = structures(options.data, options.frames)
     model, run, forces = BUILDERS[options.library](frames, options.channels, options.degree, options.compiled)
     model.train()
     optimizer = torch.optim.Adam(model.parameters())
