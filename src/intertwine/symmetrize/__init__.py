@@ -27,6 +27,9 @@ from .orbit_canonicalize import ScalarGenerator as ScalarGenerator
 from .pca_frame import PCAFrame as PCAFrame
 from .pca_frame import PlanarFrame as PlanarFrame
 from .point_frame import PointFrame as PointFrame
+from .relax import SoftLinear as SoftLinear
+from .relax import relax as relax
+from .relax import soft_layers as soft_layers
 from .score import EnergyScore as EnergyScore
 from .score import VectorScore as VectorScore
 from .soft import SoftEquivariance as SoftEquivariance
