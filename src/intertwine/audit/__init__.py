@@ -53,5 +53,7 @@ from .report import write_html as write_html
 from .result import AuditResult as AuditResult
 from .result import family as family
 from .space_maps import SpaceMap as SpaceMap
+from .softness import Softness as Softness
+from .softness import measure_softness as measure_softness
 from .symmetrized import SymmetrizedExplainer as SymmetrizedExplainer
 from .verdict import Verdict as Verdict

@@ -12,6 +12,7 @@ from .loss import EnergyForceLoss as EnergyForceLoss
 from .metrics import PotentialMetrics as PotentialMetrics
 from .potential import NonFiniteLoss as NonFiniteLoss
 from .potential import PotentialModule as PotentialModule
+from .rebalance import RebalanceWeights as RebalanceWeights
 from .report import write_report as write_report
 from .schedule import Optimizer as Optimizer
 from .seen import Case as Case
