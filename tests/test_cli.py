@@ -69,6 +69,7 @@ def test_a_basis_is_printed_and_drawn(capsys, tmp_path):
         (["basis", "S(5", "V", "V"], "^"),
         (["basis", "S(5)", "V^", "V"], "^"),
         (["audit", "nowhere.ckpt"], "nowhere.ckpt does not exist"),
+        (["bench", "maps", "--tune"], "bench so3 --tune"),
         (["bench", "nothing"], "so3/uvu"),
         (["fit", "--data.path=nowhere.xyz", "--trainer.max_epochs=1"], "nowhere.xyz"),
         (["fit", "--data.path=x.xyz", "--trainer.max_epochs=1", "--model.network=Nequipp"], "there are: NequIP"),

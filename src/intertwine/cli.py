@@ -53,7 +53,11 @@ def parser() -> argparse.ArgumentParser:
     bench = commands.add_parser("bench", help="time ours and the peers side by side, as ratios")
     bench.add_argument("--list", action="store_true", help="print the names and stop")
     bench.add_argument("name", nargs="?", help="one, such as so3/uvu, or a group, such as so3; none runs all")
-    bench.add_argument("options", nargs=argparse.REMAINDER, help="what the benchmark takes, such as --degrees 1 2")
+    bench.add_argument(
+        "options",
+        nargs=argparse.REMAINDER,
+        help="what the benchmark takes, such as --degrees 1 2; so3 --tune [FILE] fits method='auto' to this machine",
+    )
     bench.set_defaults(run=_bench)
     demo = commands.add_parser("demo", help="the whole job on ethanol in a few minutes: report.html")
     demo.add_argument("--out", default="runs/demo", help="folder for everything that is made")
@@ -214,6 +218,8 @@ def _bench(arguments: argparse.Namespace) -> int:
     import runpy
     from pathlib import Path
 
+    if arguments.options[:1] == ["--tune"]:
+        return _tune(arguments)
     roots = (Path.cwd(), Path(__file__).parents[2])
     root = next((r for r in roots if (r / "benchmarks" / "harness.py").is_file()), None)
     if root is None:
@@ -235,6 +241,25 @@ def _bench(arguments: argparse.Namespace) -> int:
             runpy.run_module(".".join(known[name].with_suffix("").parts), run_name="__main__")
     finally:
         sys.argv, sys.path = before
+    return 0
+
+
+def _tune(arguments: argparse.Namespace) -> int:
+    import torch
+
+    from intertwine.so3.rates import BUILT_IN
+    from intertwine.so3.tuning import tune, write_tuning
+
+    if arguments.name != "so3" or len(arguments.options) > 2:
+        raise ValueError(f"bench: {arguments.name} has nothing to tune; say: intertwine bench so3 --tune [FILE]")
+    torch.set_num_threads(1)
+    found = tune()
+    print(found)
+    if found.right(found.rates) < found.right(BUILT_IN):
+        print("\nthe built-in rates choose better here: nothing was written")
+        return 0
+    file = write_tuning(found, *arguments.options[1:])
+    print(f"\nwritten to {file}: processes started from now on use these; remove the file to go back")
     return 0
 
 

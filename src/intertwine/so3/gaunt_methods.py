@@ -13,12 +13,10 @@ from torch import Tensor
 
 from .grid import S2Grid, _by_order, _separable
 from .harmonics import spherical_harmonics
+from .rates import rate
 from .wigner import _frozen, clebsch_gordan
 
-# One core of x86-64 with AVX-512, float32 (`benchmarks/so3/elementwise.py` prints predicted and measured winner):
-# operations a second that each method reaches, and bytes a second of what its products write and read
-_RATES = {"grid": 65e9, "rings": 30e9, "fourier": 4e9, "cg": 50e9}
-_BANDWIDTH = 12e9
+METHODS = ("grid", "rings", "fourier", "cg")
 
 
 @dataclass(frozen=True)
@@ -68,15 +66,14 @@ class Plan:
     @property
     def seconds(self) -> float:
         """Predicted time of one column."""
-        flops, bytes_moved = self.cost()
-        return flops / _RATES[self.method] + bytes_moved / _BANDWIDTH
+        return rate(f"gaunt_{self.method}").seconds(*self.cost())
 
 
 def candidates(l1: int, l2: int, l3: int) -> list[Plan]:
     """Every exact way."""
     degree = l1 + l2 + l3
     grid = S2Grid.gauss_legendre(degree // 2 + 1, degree + 1)
-    return [Plan(method, (l1, l2, l3), grid if method in ("grid", "rings") else None) for method in _RATES]
+    return [Plan(method, (l1, l2, l3), grid if method in ("grid", "rings") else None) for method in METHODS]
 
 
 def _partners(l1: int, l2: int, lmax: int) -> list[int]:

@@ -7,18 +7,13 @@ from .cg_product import ClebschGordan
 from .couplings import Path
 from .gaunt_methods import candidates
 from .irreps import Irreps
+from .rates import rate
 from .so2_product import SO2Product, direction, spherical_shape
 from .two_parities import two_parity_shape
 
 METHODS = ("auto", "cg", "so2", "gaunt_grid", "gaunt_fourier", "matrix", "vector")
 SPHERE = ("cg", "gaunt_grid", "gaunt_fourier")  # one map, three ways: the product of functions on the sphere
 OTHER_MAPS = ("matrix", "vector")  # other maps, so they run by name only
-# One core of x86-64 with AVX-512, float32 (`intertwine bench so3/choice` prints predicted and measured winner):
-# operations a second that each way reaches, bytes a second of what it writes and reads between them, and what a call of
-# the library costs a sample, where a batch has a thousand
-_RATES = {"cg": 45e9, "so2": 60e9}
-_BANDWIDTH = {"cg": 10e9, "so2": 6e9}
-_CALL = 1e-8
 
 
 @dataclass(frozen=True)
@@ -112,4 +107,4 @@ def sphere_shapes(sides: tuple[Irreps, ...]) -> tuple[list[tuple[int, int] | Non
 
 
 def _way(method: str, flops: float, moved: float, calls: int) -> Way:
-    return Way(method, flops, moved, flops / _RATES[method] + moved / _BANDWIDTH[method] + calls * _CALL)
+    return Way(method, flops, moved, rate(method).seconds(flops, moved, calls))
