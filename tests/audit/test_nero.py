@@ -346,7 +346,7 @@ def test_errors_at_the_call(generator):
     with pytest.raises(ValueError, match=r"accuracy needs scores"):
         audit.nero(equivariant, V2, V2, x, orbit=grid, metric="accuracy", targets=x, generator=generator)
     with pytest.raises(ValueError, match="kind must be one of"):
-        audit.consensus(torch.zeros(2, 3, 2), V2, SO(2).identity(3), kind="boxes")
+        audit.consensus(torch.zeros(2, 3, 2), V2, SO(2).identity(3), kind="mode")
     with pytest.raises(ValueError, match=r"outputs are \[B, K\] = \(2, 3\)"):
         audit.consensus(torch.zeros(2, 3, 2), V2, SO(2).identity(4))
     with pytest.raises(ValueError, match="weight must be"):

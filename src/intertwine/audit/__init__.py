@@ -12,6 +12,7 @@ from .attribution import gradient_abs as gradient_abs
 from .attribution import input_x_gradient as input_x_gradient
 from .attribution import integrated_gradients as integrated_gradients
 from .attribution import sliding_windows as sliding_windows
+from .boxes import pad_boxes as pad_boxes
 from .congruence import Congruence as Congruence
 from .congruence import congruent as congruent
 from .consensus import Consensus as Consensus
@@ -52,8 +53,8 @@ from .report import plain_page as plain_page
 from .report import write_html as write_html
 from .result import AuditResult as AuditResult
 from .result import family as family
-from .space_maps import SpaceMap as SpaceMap
 from .softness import Softness as Softness
 from .softness import measure_softness as measure_softness
+from .space_maps import SpaceMap as SpaceMap
 from .symmetrized import SymmetrizedExplainer as SymmetrizedExplainer
 from .verdict import Verdict as Verdict

@@ -2,15 +2,18 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from .boxes import average_precision, mean_iou
 from .orbit import Outputs
 
 Better = Literal["higher", "lower"]
+BOXES = {"iou": mean_iou, "ap50": partial(average_precision, thresholds=(0.5,)), "map": average_precision}
 
 
 @dataclass(frozen=True)
@@ -47,8 +50,9 @@ def metric_named(metric: str | Metric | Callable[[Any, Any], Tensor]) -> Metric:
     """A Metric from its name, or from any callable (then higher is taken as worse; pass a Metric to say otherwise).
 
     "rmse", "mae": over all entries of one evaluation, in output units. "epe": mean length of the error vectors.
-    "accuracy", "confidence": of the true class, for scores [B, classes] and integer targets. A prefix picks one output
-    of a dict: "forces:rmse". Raises ValueError for an unknown name.
+    "accuracy", "confidence": of the true class, for scores [B, classes] and integer targets. For detections (dicts of
+    boxes, scores and labels): "iou", the mean over targets of the best box; "ap50" and "map", average precision at IoU
+    0.5 and over 0.5 to 0.95. A prefix picks one output of a dict: "forces:rmse". Raises ValueError for an unknown name.
     """
     if isinstance(metric, Metric):
         return metric
@@ -59,7 +63,10 @@ def metric_named(metric: str | Metric | Callable[[Any, Any], Tensor]) -> Metric:
         return Metric(metric, "lower", lambda y, t: _distance(y, t, output, name), ragged=True)
     if name in ("accuracy", "confidence"):
         return Metric(metric, "higher", lambda y, t: _class(_part(y, output), _part(t, output), name))
-    raise ValueError(f"nero: metric {metric!r} is none of rmse, mae, epe, accuracy, confidence; or give a function")
+    if name in BOXES:
+        return Metric(metric, "higher", lambda y, t: BOXES[name](_part(y, output), _part(t, output)))
+    known = ", ".join(("rmse", "mae", "epe", "accuracy", "confidence", *BOXES))
+    raise ValueError(f"nero: metric {metric!r} is none of {known}; or give a function")
 
 
 def _part(x: Any, output: str) -> Tensor:

@@ -2,13 +2,14 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Literal
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from ..reps import Action
-from .consensus import Consensus, Kind, combine, weights
+from .boxes import in_frame
+from .consensus import Consensus, Kind, Weight, boxes_consensus, combine, weights
 from .error import describe_run
 from .floors import there_and_back
 from .grid import OrbitGrid
@@ -31,7 +32,7 @@ def nero(
     metric: str | Metric | Callable[[Any, Any], Tensor] = "rmse",
     targets: Any = None,
     consensus: Kind | None = None,
-    weight: Literal["confidence", "uniform"] = "uniform",
+    weight: Weight | None = None,
     rep_target: Action | None = None,
     classes: Sequence[Any] | None = None,
     chunk: int = 256,
@@ -44,7 +45,7 @@ def nero(
     fn: a callable, or several by name to compare; the rest as in `audit.measure`. metric: see `audit.metric_named`.
     targets: labels y, as fn returns them for all samples (a tensor, or a dict with rows joined), or a list with what fn
     would return for each sample alone; integer labels do not move. Without them y is the model's own f(x), or, with
-    `consensus`, what it says along the orbit, pulled back and combined by "mean", "median" or "vote" (see `weight`).
+    `consensus`, what it says along the orbit, pulled back and combined: "mean", "median", "vote", "boxes" (see there).
     rep_target: how targets move, when not as outputs. classes: one per sample, for averages per class (default: integer
     targets). Angles are degrees; values are in the metric's `unit`. `generator` draws the bootstrap.
     Raises ValueError for Actions and a grid of different groups, or another number of targets than of samples.
@@ -122,7 +123,12 @@ def _run(evaluation: Orbit, grid: OrbitGrid, metric: Metric, given, rep_target, 
         target = given if given is not None else evaluation.base()
         if kind is not None:
             pulled_back = evaluation.act(group.inverse(g), outputs)
-            target, found = _consensus(pulled_back, len(block), k, kind, weight)
+            if kind == "boxes":
+                target, found = _boxes_consensus(
+                    pulled_back, len(block), weight, in_frame(evaluation.rep_out, grid.elements)
+                )
+            else:
+                target, found = _consensus(pulled_back, len(block), k, kind, weight)
             agreement[block], tied[block] = found.agreement, found.tied
             target = target.take([i - start for i in which])
         else:
@@ -173,6 +179,13 @@ def _consensus(pulled_back: Outputs, n: int, k: int, kind: Kind, weight: str) ->
         rows = {name: None if mine.rows[name] is None else [mine.rows[name][0]] for name in mine.rows}
         parts.append(Outputs(tree, rows))
     return Outputs.join(parts), Consensus(torch.empty(0), agreement, tied)
+
+
+def _boxes_consensus(pulled_back: Outputs, n: int, weight, visible) -> tuple[Outputs, Consensus]:
+    """Detections of n samples, combined."""
+    z = map_tensors(lambda t: t.unflatten(0, (n, -1)), pulled_back.tree)
+    found = boxes_consensus(z, weight, [visible] * n)
+    return Outputs(found.value, dict.fromkeys(found.value)), found
 
 
 def _numbers(outputs: Outputs) -> Tensor:

@@ -15,7 +15,15 @@ from .metrics import Better
 from .pack import clean
 from .statistics import MIN_SAMPLES, bootstrap_weights
 
-METRIC_NAMES = {"rmse": "RMSE", "mae": "MAE", "epe": "end-point error", "confidence": "confidence in the true class"}
+METRIC_NAMES = {
+    "rmse": "RMSE",
+    "mae": "MAE",
+    "epe": "end-point error",
+    "confidence": "confidence in the true class",
+    "iou": "IoU",
+    "ap50": "AP50",
+    "map": "mAP",
+}
 DETAILED = 64  # samples whose inputs and outputs are kept for the detail panel
 RESAMPLES = 1000
 ROUNDING = 1e-5  # of the size of the outputs: an error below it is drawn, and called, flat
