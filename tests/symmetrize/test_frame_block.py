@@ -6,8 +6,15 @@ from torch import nn
 
 from intertwine.audit import assert_equivariant
 from intertwine.groups import SE, SO, Cyclic, E, O
-from intertwine.reps import Invariant, Nested, Points, Vectors
-from intertwine.symmetrize import FrameAverage, FrameBlock, GroupAverage, local_frames, symmetry_metrics
+from intertwine.reps import Invariant, Nested, Points, Tensors, Vectors
+from intertwine.symmetrize import (
+    FrameAverage,
+    FrameBlock,
+    GroupAverage,
+    local_clouds,
+    local_frames,
+    symmetry_metrics,
+)
 from symmetrize.models import FlatMLP
 
 
@@ -67,6 +74,15 @@ def test_frames_of_neighbourhoods_move_along():
     assert apart.amin(2).max() < 1e-10  # the same set, in any order
     with pytest.raises(ValueError, match="k=13 neighbours"):
         local_frames(x, 13, group)
+    same = torch.cat([x[:, :5], x[:, :5]], 1)  # every point twice
+    assert torch.equal(local_clouds(same, 3)[:, 0], same.flatten(0, 1))
+    whole = FrameAverage(FlatMLP(18, 3, 3), Points(group), Tensors(group))
+    assert torch.equal(whole.source(local_clouds(x, 6)).g, frames.g)
+
+    def stress(x):
+        return whole(local_clouds(x, 6)).unflatten(0, x.shape[:2])
+
+    assert_equivariant(stress, rep_in=Points(group), rep_out=Tensors(group), data=x, elements=2)
 
 
 class EnergyAndForces(nn.Module):

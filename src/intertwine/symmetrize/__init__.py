@@ -11,6 +11,7 @@ from .coordinates import canonical_coordinates as canonical_coordinates
 from .frame_average import FrameAverage as FrameAverage
 from .frame_average import symmetrize as symmetrize
 from .frame_block import FrameBlock as FrameBlock
+from .frame_block import local_clouds as local_clouds
 from .frame_block import local_frames as local_frames
 from .frame_metrics import symmetry_metrics as symmetry_metrics
 from .group_average import GroupAverage as GroupAverage

@@ -57,13 +57,23 @@ class _Vectors(nn.Module):
         return y.unflatten(2, (self.channels, self.d))
 
 
+def local_clouds(x: Float[Tensor, "batch n d"], k: int) -> Float[Tensor, "samples k d"]:
+    """Each point's k nearest neighbours, itself first, as a cloud of its own: batch·n samples, in order.
+
+    A model of such clouds in a `FrameAverage` works in the frames that `local_frames` gives. Raises ValueError for k
+    outside 1..n.
+    """
+    if x.ndim != 3 or not 1 <= k <= x.shape[1]:
+        raise ValueError(f"local_clouds: k={k} neighbours of points of shape {tuple(x.shape)}; needs 1 <= k <= n")
+    apart = torch.cdist(x.detach(), x.detach())
+    apart.diagonal(dim1=1, dim2=2).fill_(-1)  # first also among points at the same place
+    nearest = apart.topk(k, dim=-1, largest=False).indices
+    return x[torch.arange(len(x), device=x.device)[:, None, None], nearest].flatten(0, 1)
+
+
 def local_frames(x: Float[Tensor, "batch n d"], k: int, group: Group, **options: Any) -> Elements:
     """The frame of each point's k nearest neighbours, itself one of them: `Elements` for batch·n samples, in order.
 
     options: those of `PCAFrame`. Raises ValueError for k outside 1..n. Source: arXiv:2110.03336.
     """
-    if x.ndim != 3 or not 1 <= k <= x.shape[1]:
-        raise ValueError(f"local_frames: k={k} neighbours of points of shape {tuple(x.shape)}; needs 1 <= k <= n")
-    nearest = torch.cdist(x.detach(), x.detach()).topk(k, dim=-1, largest=False).indices
-    clouds = x[torch.arange(len(x), device=x.device)[:, None, None], nearest]
-    return PCAFrame(group, **options)(clouds.flatten(0, 1))
+    return PCAFrame(group, **options)(local_clouds(x, k))
