@@ -10,6 +10,7 @@ from intertwine.symmetrize import canonical_coordinates
 
 T = 0.3
 SHIFTS = {  # what the transformation does to (x, y), and the axis of the grid that it shifts: 0 is v, 1 is u
+    "identity": (lambda x, y: (x + T, y), 1),
     "polar": (lambda x, y: (x * math.cos(T) - y * math.sin(T), x * math.sin(T) + y * math.cos(T)), 0),
     "log-polar": (lambda x, y: (x * math.exp(T), y * math.exp(T)), 1),
     "x-shear": (lambda x, y: (x + T * y, y), 0),
@@ -25,7 +26,7 @@ SHIFTS = {  # what the transformation does to (x, y), and the axis of the grid t
 @pytest.mark.parametrize("name", SHIFTS)
 def test_the_transformation_is_a_shift(name):
     move, axis = SHIFTS[name]
-    sheets = 1 if name in ("polar", "log-polar", "x-shear", "y-shear") else 2
+    sheets = 1 if name in ("identity", "polar", "log-polar", "x-shear", "y-shear") else 2
     size, low = [20 * sheets, 20], {0: -1.0, 1: 1.2}[axis]
     step = T / 2  # the grid moves on by two bins
     lim = (low, low + step * (20 if "polar" in name and axis == 0 else 19))

@@ -70,7 +70,7 @@ ENTRIES = (
         "a linear pair potential: the smallest thing that trains, for tests and first steps",
     ),
 )
-# Models of atoms that are no potentials: listed, but built in Python only.
+# Models that are no potentials: listed, but built in Python only.
 OTHERS = (
     Entry(
         "QHNet",
@@ -85,6 +85,13 @@ OTHERS = (
         "strut lattices: stiffness",
         "fourth-order tensors, symmetric and with positive energy by construction",
         "arXiv:2401.16914",
+    ),
+    Entry(
+        "TransformedClassifier",
+        "intertwine.models.images.equivariant_transformer",
+        "images: a pose found before they are classified",
+        "any network behind stages that undo rotation, scale, shear, aspect or perspective of unknown amount",
+        "arXiv:1901.11399",
     ),
 )
 # Arguments that the data decide, not the user.

@@ -7,7 +7,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 NAMES = (
-    *("polar", "log-polar", "x-shear", "y-shear", "x-scale", "y-scale"),
+    *("identity", "polar", "log-polar", "x-shear", "y-shear", "x-scale", "y-scale"),
     *("hyperbolic", "x-perspective", "y-perspective"),
 )
 SHEETS = {"x-scale": 2, "y-scale": 2, "hyperbolic": 2, "x-perspective": 2, "y-perspective": 2}
@@ -24,12 +24,13 @@ def canonical_coordinates(
 ) -> Float[Tensor, "nv nu 2"]:
     """Where to look for each pixel (v, u) of an image in canonical coordinates: (x, y), the image being [-1, 1]².
 
-    In them a transformation by t is a shift by t along one axis: "polar" (u cos v, u sin v), rotations along v;
-    "log-polar" (eᵘ cos v, eᵘ sin v), scalings by eᵗ along u, rotations along v; "x-shear" (uv, u), x + ty along v;
-    "x-scale" (±eᵘ, v), eᵗx along u; "hyperbolic" (u eᵛ, ±u e⁻ᵛ), (eᵗx, e⁻ᵗy) along v; "x-perspective" (±1/u,
-    ±tan v / u), (x, y)/(1 + tx) along u; "y-..." with x and y exchanged. size: (nv, nu) pixels. ± are two sheets of
-    nv/2 rows each, the first with +; on the second sheet of a perspective u runs from -ulim[1] to -ulim[0]. An angle v
-    takes nv values without the end point, which is the start. By default u of "log-polar" starts at -log nu.
+    In them a transformation by t is a shift by t along one axis: "identity" (u, v), x + t along u and y + t along v;
+    "polar" (u cos v, u sin v), rotations along v; "log-polar" (eᵘ cos v, eᵘ sin v), scalings by eᵗ along u, rotations
+    along v; "x-shear" (uv, u), x + ty along v; "x-scale" (±eᵘ, v), eᵗx along u; "hyperbolic" (u eᵛ, ±u e⁻ᵛ),
+    (eᵗx, e⁻ᵗy) along v; "x-perspective" (±1/u, ±tan v / u), (x, y)/(1 + tx) along u; "y-..." with x and y exchanged.
+    size: (nv, nu) pixels. ± are two sheets of nv/2 rows each, the first with +; on the second sheet of a perspective u
+    runs from -ulim[1] to -ulim[0]. An angle v takes nv values without the end point, which is the start. By default u
+    of "log-polar" starts at -log nu, and "identity" gives the centres of nv × nu pixels.
 
     Use `torch.nn.functional.grid_sample(images, grid.expand(B, -1, -1, -1), align_corners=False)`: x to the right, y
     down, so that angles run clockwise as displayed. Equivariant as far as the shift stays inside the ranges, up to
@@ -41,7 +42,7 @@ def canonical_coordinates(
     (nv, nu), sheets, backwards = size, SHEETS.get(name, 1), "perspective" in name
     if nv < sheets or nu < 1 or nv % sheets:
         raise ValueError(f"canonical_coordinates: {name!r} needs nv (even for two sheets) and nu ≥ 1, got {size}")
-    usual = _ranges(name, nu)
+    usual = ranges(name, size)
     (first, last), (low, high) = ulim or usual[0], vlim or usual[1]
     if not (first <= last and low <= high) or (backwards and first <= 0):
         raise ValueError(
@@ -56,9 +57,12 @@ def canonical_coordinates(
     return torch.cat(found).to(device, dtype)
 
 
-def _ranges(name: str, nu: int) -> tuple[tuple[float, float], tuple[float, float]]:
-    """The usual ranges of u and v."""
+def ranges(name: str, size: tuple[int, int]) -> tuple[tuple[float, float], tuple[float, float]]:
+    """The usual ranges of u and v on a grid of (nv, nu) pixels."""
+    nv, nu = size
     match name.removeprefix("x-").removeprefix("y-"):
+        case "identity":
+            return (1 / nu - 1, 1 - 1 / nu), (1 / nv - 1, 1 - 1 / nv)
         case "polar":
             return (0.0, math.sqrt(2)), (-math.pi, math.pi)
         case "log-polar":
@@ -76,6 +80,8 @@ def _ranges(name: str, nu: int) -> tuple[tuple[float, float], tuple[float, float
 def _plane(name: str, u: Tensor, v: Tensor, sign: int) -> Float[Tensor, "rows nu 2"]:
     """(x, y) on one sheet."""
     match name.removeprefix("x-").removeprefix("y-"):
+        case "identity":
+            x, y = u, v
         case "polar":
             x, y = u * v.cos(), u * v.sin()
         case "log-polar":
