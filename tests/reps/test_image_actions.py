@@ -36,6 +36,13 @@ def test_a_quarter_turn_is_that_of_the_plane():
     assert not torch.allclose(round_trip, wide)  # a quarter turn of 6 x 4 pixels loses what leaves the image
 
 
+@pytest.mark.parametrize("group", [Cyclic(4), SO(2), SE(2)], ids=str)
+def test_an_empty_batch_stays_empty(group):
+    x = torch.zeros(0, 2, 5, 5)
+    g = group.sample(0, generator=torch.Generator().manual_seed(0))
+    assert Images(group)(g, x).shape == x.shape
+
+
 def test_other_groups_are_refused():
     with pytest.raises(ValueError, match="does not move the plane"):
         Images(S(4))

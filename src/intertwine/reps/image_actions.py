@@ -57,6 +57,8 @@ class Images(Action):
         return self._warp(g, torch.ones_like(x[..., :1, :, :]))
 
     def _warp(self, g: Element, x: Tensor) -> Tensor:
+        if x.numel() == 0:
+            return x  # torch makes no empty grids
         batch = self.group.batch_shape(g)
         A, t = plane_map(self.group, self.group.inverse(g))
         if self._exact(x):
