@@ -10,3 +10,4 @@ from .pose_predictor import PosePredictor as PosePredictor
 from .warp import Warp as Warp
 from .warp import look as look
 from .warp import projective as projective
+from .warp_canonicalizer import WarpCanonicalizer as WarpCanonicalizer
