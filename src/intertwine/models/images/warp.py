@@ -37,10 +37,11 @@ def projective(matrix: Float[Tensor, "batch 3 3"], points: Float[Tensor, "*rows 
 
     A point with |w| < 1e-6 goes to infinity: it gets a place outside every image, (4, 4), and no gradient.
     """
-    moved = points.reshape(-1, 2) @ matrix[..., :2].mT + matrix[:, None, :, 2]
-    lost = moved[..., 2:].abs() < HORIZON
-    found = torch.where(lost, OUTSIDE, moved[..., :2]) / torch.where(lost, 1.0, moved[..., 2:])
-    return found.reshape(len(matrix), *points.shape)
+    flat = points.reshape(1, -1, 2).mT.expand(len(matrix), -1, -1)
+    moved = torch.baddbmm(matrix[..., 2:], matrix[..., :2], flat)  # X, Y and w as rows: half the time of columns
+    lost = moved[:, 2:].abs() < HORIZON
+    found = torch.where(lost, OUTSIDE, moved[:, :2]) / torch.where(lost, 1.0, moved[:, 2:])
+    return found.mT.reshape(len(matrix), *points.shape)
 
 
 def look(
@@ -51,8 +52,9 @@ def look(
     """What images show at the points, or at T·points: bilinear, zero outside the image, one resampling."""
     height, width = images.shape[-2:]
     places = points.expand(len(images), *points.shape) if matrix is None else projective(matrix, points)
-    x, y = places.unbind(-1)
-    return nn.functional.grid_sample(images, torch.stack([x * (height / width), y], -1), align_corners=False)
+    if height != width:  # torch measures x in half widths
+        places = torch.stack([places[..., 0] * (height / width), places[..., 1]], -1)
+    return nn.functional.grid_sample(images, places, align_corners=False)
 
 
 def places(
