@@ -55,7 +55,6 @@ class CloudReader:
         points, weight, vectors = self._read(x)
         eps = torch.finfo(points.dtype).eps
         points, weight = points.double(), weight.to(points.device, torch.float64)
-        B = len(points)
         shift = None
         if isinstance(self.group, E):
             if self.all_count:
@@ -64,16 +63,12 @@ class CloudReader:
                 total = _total(weight[..., None], self.weights is not None).clamp_min(1e-300)
                 shift = _total(weight[..., None] * points, self.weights is not None) / total
             points = points - shift[:, None]
-        kinds = [torch.full((v.shape[1],), k, device=points.device) for k, v in enumerate(vectors, 1)]
-        empty = points.new_zeros(B, 0, self.group.n)
-        return Cloud(
-            points,
-            weight,
-            torch.cat([empty, *(v.double() for v in vectors)], 1),
-            torch.cat([torch.zeros(0, dtype=torch.int64, device=points.device), *kinds]),
-            shift,
-            eps,
-        )
+        kinds = torch.zeros(0, dtype=torch.int64, device=points.device)
+        together = points.new_zeros(len(points), 0, self.group.n)
+        if vectors:
+            kinds = torch.cat([torch.full((v.shape[1],), k, device=points.device) for k, v in enumerate(vectors, 1)])
+            together = torch.cat([v.double() for v in vectors], 1)
+        return Cloud(points, weight, together, kinds, shift, eps)
 
     def _read(self, x: Any) -> tuple[Tensor, Tensor, list[Tensor]]:
         if self.reads:
@@ -83,8 +78,11 @@ class CloudReader:
             found, vectors = _collect(self.rep_in, x, self.group.n)
             if not found and not isinstance(self.group, E):  # directions alone make the frame
                 found, vectors = vectors, []
-            points = torch.cat(found, 1) if found else vectors[0].new_zeros(len(vectors[0]), 0, self.group.n)
-            weight = points.new_ones(points.shape[:2])
+            if len(found) == 1:
+                (points,) = found
+            else:
+                points = torch.cat(found, 1) if found else vectors[0].new_zeros(len(vectors[0]), 0, self.group.n)
+            weight = torch.ones(points.shape[:2], dtype=torch.float64, device=points.device)
         if self.weights is not None:
             given = self.weights(x)
             if given.shape != weight.shape:

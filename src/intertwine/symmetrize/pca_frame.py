@@ -6,12 +6,14 @@ import warnings
 from dataclasses import replace
 from typing import Any, Literal
 
+import numpy as np
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 from ..groups import SO, Group
 from ..groups.matrix import SE
+from ..maps.constants import Constants
 from ..reps import Action, Points
 from .average import Elements, ElementSource
 from .cloud import Cloud, CloudReader, Weights, tensor_rank
@@ -58,6 +60,7 @@ class PCAFrame(ElementSource):
         self.gap_tol, self.on_degenerate, self.tol, self.max_size = gap_tol, on_degenerate, tol, max_size
         self.detach, self.allow_nonconservative, self.weights = detach, allow_nonconservative, weights
         self.special = isinstance(group, (SO, SE))
+        self.signs = Constants([signs(self.d, self.special)])
         self.reader = CloudReader(group, Points(group), weights)
         self.rank_out: int | None = None
         self._warned = False
@@ -103,7 +106,7 @@ class PCAFrame(ElementSource):
         if self.special:
             sign = torch.linalg.det(V.detach()).sign()
             V = torch.cat([V[..., :-1], V[..., -1:] * sign[:, None, None]], -1)
-        R = V[:, None] * signs(self.d, self.special, V)[:, None, :]
+        R = V[:, None] * self.signs.tensors()[0].to(V)[:, None, :]
         info = {"gap": gap, "degenerate": degenerate, "policy_used": torch.zeros_like(gap, dtype=torch.int64)}
         mask = torch.ones(R.shape[:2], dtype=torch.bool, device=R.device)
         if self.on_degenerate == "warn" and torch.compiler.is_compiling():
@@ -118,20 +121,25 @@ class PCAFrame(ElementSource):
     def _axes(self, cloud: Cloud) -> tuple[Tensor, Tensor, Tensor]:
         """Eigenvectors (without gradient where they are arbitrary), eigenvalues ascending, relative gaps."""
         C = self.reader.covariance(cloud)
-        size = C.diagonal(dim1=-2, dim2=-1).sum(-1)
-        far = 0.0 if cloud.shift is None else cloud.weight.sum(1) * cloud.shift.square().sum(-1)
-        distinct = torch.diag(torch.arange(1, self.d + 1).to(C))
-        bare = torch.where((size > COINCIDENT**2 * far)[:, None, None], C.detach(), 0 * distinct)
-        there = torch.isfinite(size)[:, None, None]  # NaN stays with its sample: any axes will do for it
-        bare = torch.where(there, bare, distinct)
+        bare, far = C.detach(), 0.0
+        size = bare.diagonal(dim1=-2, dim2=-1).sum(-1)
+        if cloud.shift is not None:
+            count = cloud.points.shape[1] if self.reader.all_count else cloud.weight.sum(1)
+            far = count * cloud.shift.detach().square().sum(-1)
+        spread, there = size > COINCIDENT**2 * far, size < torch.inf
+        if C.requires_grad or torch.compiler.is_compiling() or not bool((spread & there).all()):
+            distinct = torch.diag(torch.arange(1, self.d + 1).to(C))
+            bare = torch.where(spread[:, None, None], bare, 0 * distinct)
+            bare = torch.where(there[:, None, None], bare, distinct)  # what is not finite: any axes will do for it
         eigenvalues, V = torch.linalg.eigh(bare)
-        largest = eigenvalues[:, -1]
-        gap = torch.ones_like(largest)
         if self.d > 1:
-            gap = eigenvalues.diff(dim=-1).amin(-1) / torch.where(largest > 0, largest, 1)
+            steps = eigenvalues[:, 1:] - eigenvalues[:, :-1]
+            gap = steps.amin(-1) / eigenvalues[:, -1].clamp_min(1e-300)
+        else:
+            gap = torch.ones_like(size)
         if C.requires_grad:
             # Where a gap closes, the derivative of an eigenvector divides by zero: other numbers go in there.
-            clear = there & (gap >= self.gap_tol)[:, None, None]
+            clear = (there & (gap >= self.gap_tol))[:, None, None]
             V = torch.where(clear, torch.linalg.eigh(torch.where(clear, C, distinct)).eigenvectors, V)
         return V, eigenvalues, gap
 
@@ -244,7 +252,7 @@ def _widen(R: Tensor, mask: Tensor, K: int) -> tuple[Tensor, Tensor]:
     return torch.cat([R, eye], 1), torch.cat([mask, mask.new_zeros(B, K - k)], 1)
 
 
-def signs(d: int, special: bool, like: Tensor) -> Float[Tensor, "frames d"]:
+def signs(d: int, special: bool) -> Float[np.ndarray, "frames d"]:
     """All signs of d axes, or those with product 1."""
-    rows = [s for s in itertools.product((1.0, -1.0), repeat=d) if not special or math.prod(s) > 0]
-    return torch.tensor(rows, dtype=like.dtype, device=like.device)
+    rows = itertools.product((1.0, -1.0), repeat=d)
+    return np.array([s for s in rows if not special or math.prod(s) > 0])
