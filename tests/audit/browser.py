@@ -99,7 +99,8 @@ class Browser:
         self.send("Emulation.setScriptExecutionDisabled", value=not scripts)
         self.size(width, height)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
-        self.send("Emulation.setEmulatedMedia", features=[scheme])
+        still = {"name": "prefers-reduced-motion", "value": "reduce"}  # or a click meets what still scrolls
+        self.send("Emulation.setEmulatedMedia", features=[scheme, still])
         self.send("Page.navigate", url=path.resolve().as_uri())
         for _ in range(400):
             if self.js("document.readyState") == "complete" and self.js("location.href") == path.resolve().as_uri():

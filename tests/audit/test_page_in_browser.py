@@ -9,8 +9,8 @@ from audit.browser import CHROMIUM, Browser
 from audit.examples import HOSTILE, a_nero, an_audit, broken, sometimes_nan
 from intertwine import audit
 from intertwine.audit import OrbitGrid
-from intertwine.groups import SO, Dihedral, E
-from intertwine.reps import Invariant, Nested, Points, Vectors
+from intertwine.groups import SE, SO, Dihedral, E
+from intertwine.reps import Images, Invariant, Nested, Points, Vectors
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="needs chromium")
 
@@ -283,6 +283,27 @@ def test_missing_values_are_hatched_and_named(browser, tmp_path):
         drawn = browser.js("document.querySelectorAll('figure[data-stage=orbit] svg[data-type=line] [data-k]').length")
         assert drawn == 24, "a mark for every element, with a value or without"
     assert browser.js("document.querySelectorAll('figure[data-stage=orbit] .none').length") > 0
+    assert browser.errors == []
+
+
+def test_moved_images_are_drawn_as_they_are_moved(browser, tmp_path):
+    """The picture beside the numbers turns and shifts as `Images` does, y down; cut corners say what is lost."""
+    g = torch.Generator().manual_seed(0)
+    x = torch.rand(3, 1, 8, 8, generator=g)
+    results = [
+        audit.nero(
+            lambda x: x.mean((1, 2, 3))[:, None], Images(grid.group), Invariant(grid.group), x, orbit=grid, generator=g
+        )
+        for grid in (OrbitGrid.circle(8), OrbitGrid.torus(3, 3, 0.5, group=SE(2)))
+    ]
+    browser.open(audit.write_html(results, tmp_path / "i.html", title="t"))
+    moved = "document.querySelectorAll('section[data-result=\"{}\"] .views image')[1].getAttribute('transform')"
+    browser.click('[data-result="0"] figure[data-stage=orbit] svg[data-type=line] [data-k="3"]')
+    assert browser.js(moved.format(0)) == "rotate(135 80 80)"
+    browser.click('[data-result="1"] figure[data-stage=orbit] [data-k="1"]')
+    assert browser.js(moved.format(1)) == "translate(0 -34)"
+    assert browser.js("document.querySelectorAll('[data-result=\"0\"] .cut').length") == 0
+    assert browser.js("document.querySelectorAll('[data-result=\"1\"] .cut').length") == 16  # all but the middle, twice
     assert browser.errors == []
 
 

@@ -69,7 +69,14 @@ def consensus(
     if isinstance(outputs, Mapping):
         own = [in_frame(rep_out, group.take(g, slice(b * K, (b + 1) * K))) for b in range(B)]
         return boxes_consensus(z, weight, own)
-    return combine(z, weights(z, weight), kind)
+    valid = where_valid(rep_out, group.inverse(g), outputs.flatten(0, 1))
+    return combine(z, weights(z, weight), kind, None if valid is None else valid.unflatten(0, (B, K)))
+
+
+def where_valid(rep_out: Action, inverse: Element, outputs: Tensor) -> Bool[Tensor, "..."] | None:
+    """For images, the pixels of outputs pulled back by `inverse` that no border has touched; else None."""
+    inside = getattr(rep_out, "inside", None)
+    return None if inside is None else inside(inverse, outputs) > 1 - 1e-6
 
 
 def boxes_consensus(z: Mapping[str, Tensor], weight: Weight | Tensor | None, visible: list) -> Consensus:
@@ -95,8 +102,10 @@ def weights(z: Float[Tensor, "B K *out"], weight: Weight | Tensor | None) -> Flo
     return z.double().softmax(-1).amax(-1)
 
 
-def combine(z: Float[Tensor, "B K *out"], w: Float[Tensor, "B K"], kind: Kind) -> Consensus:
-    """The consensus of outputs that are already pulled back."""
+def combine(
+    z: Float[Tensor, "B K *out"], w: Float[Tensor, "B K"], kind: Kind, valid: Bool[Tensor, "B K ..."] | None = None
+) -> Consensus:
+    """The consensus of outputs that are already pulled back; entries that are not `valid` do not count."""
     B, K = z.shape[:2]
     if kind == "vote":
         if z.ndim != 3:
@@ -106,12 +115,17 @@ def combine(z: Float[Tensor, "B K *out"], w: Float[Tensor, "B K"], kind: Kind) -
         best = total.argmax(1)
         tied = (total >= total.amax(1, keepdim=True) * (1 - 1e-12)).sum(1) > 1
         return Consensus(best, (label == best[:, None]).double().mean(1), tied)
+    counted = torch.ones_like(z, dtype=torch.bool) if valid is None else valid.expand_as(z)
     if kind == "mean":
-        share = (w / w.sum(1, keepdim=True)).to(z.dtype).reshape(B, K, *[1] * (z.ndim - 2))
+        share = (w / w.sum(1, keepdim=True)).to(z.dtype).reshape(B, K, *[1] * (z.ndim - 2)) * counted
         value = (share * z).sum(1)
+        value = value if valid is None else value / share.sum(1).clamp_min(torch.finfo(z.dtype).tiny)
     else:
-        value = z.median(1).values
-    distance = (z - value[:, None]).double().reshape(B, K, -1).square().mean(-1).sqrt()
+        value = (
+            z.where(counted, torch.nan).nanmedian(1).values.nan_to_num() if valid is not None else z.median(1).values
+        )
+    off = (z - value[:, None]).double().where(counted, 0.0).reshape(B, K, -1).square()
+    distance = (off.sum(-1) / counted.reshape(B, K, -1).sum(-1).clamp_min(1)).sqrt()
     size = value.double().reshape(B, 1, -1).square().mean(-1).sqrt()
     agrees = distance <= AGREES * size + torch.finfo(torch.float64).tiny
     return Consensus(value, agrees.double().mean(1), torch.zeros(B, dtype=torch.bool))

@@ -50,6 +50,7 @@ def aggregate(result: NeroResult, scale: Scale) -> Figure:
     header = [
         "element",
         *[f"{name}: {c}" for name in result.models for c in ("mean", "95 % band", "10–90 % of samples")],
+        *["inside the image"] * result.cut,
     ]
     rows = []
     for k in table_rows(result):
@@ -60,7 +61,7 @@ def aggregate(result: NeroResult, scale: Scale) -> Figure:
                 pair(result.ci[m, k]),
                 pair(result.spread[m, k]),
             ]
-        rows.append(row)
+        rows.append([*row, f"{result.inside[k].item():.0%}"] if result.cut else row)
     bands = " Dark band: 95 % confidence of the mean; light band: 10 to 90 % of samples." if banded else ""
     note = f"Mean over {result.n_samples} samples.{bands}{orientation(result)}"
     return Figure(

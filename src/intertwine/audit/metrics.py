@@ -49,7 +49,8 @@ class Metric:
 def metric_named(metric: str | Metric | Callable[[Any, Any], Tensor]) -> Metric:
     """A Metric from its name, or from any callable (then higher is taken as worse; pass a Metric to say otherwise).
 
-    "rmse", "mae": over all entries of one evaluation, in output units. "epe": mean length of the error vectors.
+    "rmse", "mae": over all entries of one evaluation, in output units. "epe": mean length of the error vectors,
+    which lie along the last axis, or along the channels of images [B, channels, height, width].
     "accuracy", "confidence": of the true class, for scores [B, classes] and integer targets. For detections (dicts of
     boxes, scores and labels): "iou", the mean over targets of the best box; "ap50" and "map", average precision at IoU
     0.5 and over 0.5 to 0.95. A prefix picks one output of a dict: "forces:rmse". Raises ValueError for an unknown name.
@@ -85,11 +86,13 @@ def _distance(y: Outputs, target: Outputs, output: str, name: str) -> Float[Tens
         a, b = y.tensors[n], theirs[n].to(y.tensors[n].device)
         if a.shape != b.shape:
             raise ValueError(f"nero: output {n!r} has shape {tuple(a.shape)}, its target {tuple(b.shape)}")
-        r = (a.double() - b.double()).reshape(len(a), -1)
-        if name == "epe":
-            per_row, width = r.norm(dim=1), 1
+        r = a.double() - b.double()
+        if name == "epe":  # vectors lie along the channels of images [..., channels, height, width], else the last axis
+            sizes = r.norm(dim=-3 if r.ndim > 3 else -1) if r.ndim > 1 else r.abs()
         else:
-            per_row, width = (r.square() if name == "rmse" else r.abs()).sum(1), r.shape[1]
+            sizes = r.square() if name == "rmse" else r.abs()
+        sizes = sizes.reshape(len(a), -1)
+        per_row, width = sizes.sum(1), sizes.shape[1]
         owner = y.owner(n)
         total.index_add_(0, owner, per_row.cpu())
         entries.index_add_(0, owner, torch.full((len(a),), float(width), dtype=torch.float64))

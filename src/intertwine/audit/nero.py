@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ..reps import Action
 from .boxes import in_frame
-from .consensus import Consensus, Kind, Weight, boxes_consensus, combine, weights
+from .consensus import Consensus, Kind, Weight, boxes_consensus, combine, weights, where_valid
 from .error import describe_run
 from .floors import there_and_back
 from .grid import OrbitGrid
@@ -92,6 +92,7 @@ def nero(
         tied=None if consensus is None else torch.stack([run["tied"] for run in runs]),
         size=runs[0]["size"],
         floor=[run["floor"] for run in runs],
+        inside=_inside(evaluation, orbit),
         outputs=[run["outputs"] for run in runs],
         inputs=[samples[i] for i in range(min(DETAILED, len(samples)))],
         classes=None if classes is None else [str(c) for c in classes],
@@ -128,7 +129,11 @@ def _run(evaluation: Orbit, grid: OrbitGrid, metric: Metric, given, rep_target, 
                     pulled_back, len(block), weight, in_frame(evaluation.rep_out, grid.elements)
                 )
             else:
-                target, found = _consensus(pulled_back, len(block), k, kind, weight)
+                inverse = group.inverse(grid.elements)
+                valid = None
+                if isinstance(pulled_back.tree, Tensor):
+                    valid = where_valid(evaluation.rep_out, inverse, pulled_back.tree[:k])
+                target, found = _consensus(pulled_back, len(block), k, kind, weight, valid)
             agreement[block], tied[block] = found.agreement, found.tied
             target = target.take([i - start for i in which])
         else:
@@ -159,7 +164,7 @@ def _run(evaluation: Orbit, grid: OrbitGrid, metric: Metric, given, rep_target, 
     }
 
 
-def _consensus(pulled_back: Outputs, n: int, k: int, kind: Kind, weight: str) -> tuple[Outputs, Consensus]:
+def _consensus(pulled_back: Outputs, n: int, k: int, kind: Kind, weight, valid) -> tuple[Outputs, Consensus]:
     """Tensor by tensor and sample by sample; agreement is the lowest over the tensors of an output."""
     parts, agreement, tied = [], torch.ones(n, dtype=torch.float64), torch.zeros(n, dtype=torch.bool)
     for i in range(n):
@@ -169,7 +174,8 @@ def _consensus(pulled_back: Outputs, n: int, k: int, kind: Kind, weight: str) ->
             z = t.reshape(1, k, len(t) // k, *t.shape[1:])
             if kind == "vote":
                 z = z.squeeze(2)
-            found = combine(z, weights(z, weight), kind) if name in mine.compared else None
+            seen = None if valid is None else valid[None, :, None]  # as z is laid out, one row for each element
+            found = combine(z, weights(z, weight), kind, seen) if name in mine.compared else None
             combined[name] = z[0, 0] if found is None else found.value if kind == "vote" else found.value[0]
             if found is not None:
                 agreement[i] = torch.minimum(agreement[i], found.agreement[0])
@@ -186,6 +192,19 @@ def _boxes_consensus(pulled_back: Outputs, n: int, weight, visible) -> tuple[Out
     z = map_tensors(lambda t: t.unflatten(0, (n, -1)), pulled_back.tree)
     found = boxes_consensus(z, weight, [visible] * n)
     return Outputs(found.value, dict.fromkeys(found.value)), found
+
+
+def _inside(evaluation: Orbit, grid: OrbitGrid) -> Tensor | None:
+    """For images, the share of the pixels that comes from inside the image at each element; else None."""
+    show = getattr(evaluation.rep_in, "inside", None)
+    if show is None:
+        return None
+    parts = []
+    for start in range(0, len(grid), evaluation.chunk):
+        places = torch.arange(start, min(len(grid), start + evaluation.chunk))
+        moved = show(grid.group.take(grid.elements, places), evaluation.samples.take([0] * len(places)))
+        parts.append(moved.double().flatten(1).mean(1).cpu())
+    return torch.cat(parts)
 
 
 def _numbers(outputs: Outputs) -> Tensor:

@@ -59,6 +59,7 @@ class NeroResult:
     tied: Tensor | None
     size: float | None  # RMS of the targets, in units of an error metric: what an error is small against
     floor: list[float | None]  # what moving inputs there and back costs, per model
+    inside: Float[Tensor, " elements"] | None  # share of the pixels of a moved image that comes from inside the image
     outputs: list[list[Tensor]]
     inputs: list[Any]
     classes: list[str] | None
@@ -76,6 +77,11 @@ class NeroResult:
     def n_samples(self) -> int:
         """Number of samples."""
         return self.values.shape[1]
+
+    @property
+    def cut(self) -> bool:
+        """Whether some element of the orbit pushes part of an image outside its frame."""
+        return self.inside is not None and self.inside.min().item() < 1 - 1e-6
 
     @property
     def missing(self) -> int:
@@ -142,6 +148,7 @@ class NeroResult:
             "consensus": self.consensus,
             "agreement": None if self.agreement is None else self.agreement.tolist(),
             "floor": self.floor,
+            "inside": None if self.inside is None else self.inside.tolist(),
             "classes": self.classes,
             "cost": self.cost,
             "meta": self.meta,

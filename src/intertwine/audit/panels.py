@@ -152,6 +152,11 @@ def _tiles(result: NeroResult, s: Series, scale: Scale, role: str, m: int) -> st
             "x": x, "y": y, "width": size - gap, "height": size - gap, "class": "cell",
             "fill": colour(scale.share(v)) if good else "url(#hatch)", "data-k": k, "data-m": m,
         })  # fmt: skip
+        if result.cut and result.inside[k] < 1 - 1e-6:  # a cut corner, as large a share of the tile as the image lost
+            leg = min(1.0, math.sqrt(2 * (1 - result.inside[k].item()))) * (size - gap)
+            right = x + size - gap
+            corner = f"M{fmt(right - leg)} {fmt(y)}H{fmt(right)}V{fmt(y + leg)}Z"
+            body += tag("path", {"d": corner, "class": "cut"})
         if finite and size >= 50:
             ink = "#ffffff" if good and scale.share(v) < 0.55 else "#000000"
             attributes = {

@@ -19,7 +19,7 @@ SVG_CSS = (
     ".range.a{fill:var(--a);opacity:.1}.range.b{fill:var(--b);opacity:.1}"
     ".pt.a{fill:var(--a)}.pt.b{fill:var(--b)}.pt{stroke:var(--card);stroke-width:.8}"
     ".floor{stroke:var(--soft);stroke-dasharray:2 3;fill:none;stroke-width:1.5}"
-    ".cell{stroke:none}.hatch-back{fill:var(--card)}.hatch-line{stroke:var(--soft);stroke-width:2}"
+    ".cell{stroke:none}.cut{fill:var(--card);pointer-events:none}.hatch-back{fill:var(--card)}.hatch-line{stroke:var(--soft);stroke-width:2}"
     ".mk{stroke:var(--ink);stroke-width:.7}.lie.a{fill:var(--a)}.axisline{fill:none;stroke:var(--ink);stroke-width:1.2}"
 )
 
@@ -109,10 +109,14 @@ def alt(result: NeroResult, role: str, what: str) -> str:
 
 
 def orientation(result: NeroResult) -> str:
-    """How to read maps of rotations; nothing for other grids."""
+    """How to read maps of rotations, and which part of moved images is filled in."""
     if result.grid.kind == "sphere":
         return " Each map shows all axes of rotation at one angle, in true areas: z up, the x axis in the middle."
-    return ""
+    if not result.cut:
+        return ""
+    low, high = result.inside.min().item(), result.inside.max().item()
+    shown = " (a cut corner shows the share)" if result.grid.kind != "circle" else ""
+    return f" Of a moved image {low:.0%} to {high:.0%} comes from inside the frame, the rest is filled in{shown}."
 
 
 def table_rows(result: NeroResult) -> list[int]:

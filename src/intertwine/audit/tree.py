@@ -41,7 +41,8 @@ def evaluating(fn: Callable) -> Iterator[None]:
     module = module_of(fn)
     modes = {} if module is None else {child: child.training for child in module.modules()}
     if module is not None:
-        module.eval()
+        with torch.no_grad():  # escnn builds its filters here; with a graph behind them nobody could copy the model
+            module.eval()
     try:
         yield
     finally:

@@ -47,15 +47,21 @@ def view(sample: Any) -> dict[str, Any]:
     if len(fields) == 1:
         t = next(iter(fields.values()))
         if t.ndim == 3 and t.shape[0] in (1, 3) and min(t.shape[1:]) >= 4:
-            return {"kind": "image", "src": data_uri(png(t.detach().cpu().double().nan_to_num()))}
+            return _image(t)
         if t.ndim == 2 and min(t.shape) >= 8:
-            return {"kind": "image", "src": data_uri(png(t.detach().cpu().double().nan_to_num()[None]))}
+            return _image(t[None])
         if _is_cloud(t):
             return _points(t, None)
         if t.ndim == 1 and len(t) in (2, 3) and t.is_floating_point():
             return _points(t[None], None)
     shapes = ", ".join(f"{name} {list(t.shape)}".strip() for name, t in fields.items())
     return {"kind": "numbers", "text": shapes[:40]}
+
+
+def _image(t: Tensor) -> dict[str, Any]:
+    """half: half the height, in the units of the drawing."""
+    src = data_uri(png(t.detach().cpu().double().nan_to_num()))
+    return {"kind": "image", "src": src, "half": round(68 * min(1.0, t.shape[1] / t.shape[2]), 2)}
 
 
 def _is_cloud(t: Tensor) -> bool:

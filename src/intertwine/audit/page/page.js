@@ -363,8 +363,9 @@ class Result {
     const d = this.d, k = this.k;
     if (d.grid === "circle") {
       const a = d.angles[k] * Math.PI / 180, [i, j] = d.turn;
-      return {angle: -d.angles[k], fn: p => { const q = [...p]; q[i] = Math.cos(a) * p[i] - Math.sin(a) * p[j]; q[j] = Math.sin(a) * p[i] + Math.cos(a) * p[j]; return q; }};
+      return {angle: i < j ? d.angles[k] : -d.angles[k], fn: p => { const q = [...p]; q[i] = Math.cos(a) * p[i] - Math.sin(a) * p[j]; q[j] = Math.sin(a) * p[i] + Math.cos(a) * p[j]; return q; }};
     }
+    if (d.grid === "torus") return {shift: [d.x[k], d.y[k]], fn: p => [p[0] + d.x[k], p[1] + d.y[k], ...p.slice(2)]};
     if (d.grid === "sphere") {
       const axes = d.shape[1], u = d.axes[k % axes], a = d.angles[Math.floor(k / axes)] * Math.PI / 180;
       const c = Math.cos(a), s = Math.sin(a);
@@ -404,7 +405,9 @@ function draw(view, move) {
   const svg = el("svg", {viewBox: "0 0 160 160", role: "img", "aria-label": move ? "moved input" : "input"});
   if (view.kind === "image") {
     const image = el("image", {href: view.src, x: 12, y: 12, width: 136, height: 136, style: "image-rendering:pixelated"});
+    // y points down in images; shifts are in half heights
     if (move && move.angle) image.setAttribute("transform", `rotate(${move.angle} 80 80)`);
+    if (move && move.shift) image.setAttribute("transform", `translate(${move.shift.map(v => v * view.half).join(" ")})`);
     svg.append(image);
   } else if (view.kind === "points") {
     const centre = view.centre, size = view.size || 1;
