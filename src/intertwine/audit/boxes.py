@@ -116,6 +116,11 @@ def average_precision(
     return _or_nothing(found, there, total / kinds.clamp_min(1))
 
 
+def average_precision_at_half(output: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> Float[Tensor, " images"]:
+    """Average precision where an IoU of 0.5 is enough."""
+    return average_precision(output, target, (SAME,))
+
+
 def _matched(output: Mapping[str, Tensor], target: Mapping[str, Tensor]) -> tuple[Detections, Detections, Tensor]:
     """Both sets, and the IoU of each detection with each target, -1 where a slot is empty or labels differ."""
     found, wanted = read(output), read(target)

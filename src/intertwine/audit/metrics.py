@@ -2,18 +2,17 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import partial
 from typing import Any, Literal
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .boxes import average_precision, mean_iou
+from .boxes import average_precision, average_precision_at_half, mean_iou
 from .orbit import Outputs
 
 Better = Literal["higher", "lower"]
-BOXES = {"iou": mean_iou, "ap50": partial(average_precision, thresholds=(0.5,)), "map": average_precision}
+BOXES = {"iou": mean_iou, "ap50": average_precision_at_half, "map": average_precision}
 
 
 @dataclass(frozen=True)
