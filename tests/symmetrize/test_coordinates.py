@@ -36,6 +36,19 @@ def test_the_transformation_is_a_shift(name):
         torch.testing.assert_close(moved.narrow(axis, 0, 18), sheet.narrow(axis, 2, 18), atol=1e-12, rtol=1e-12)
 
 
+def test_a_pan_is_a_shift():
+    """The points of the image back onto the near side of the sphere, which turns about its upright axis, and again."""
+    grid = canonical_coordinates("spherical", (21, 9), ulim=(-0.5, 0.5), vlim=(-0.5, 0.5), dtype=torch.float64)
+    x, y = grid.unbind(-1)
+    square = x**2 + y**2 + 1
+    s = (math.sqrt(2) - (2 - square).sqrt()) / square  # where the ray from (0, 0, √2) through (x, y, √2 - 1) meets it
+    a, b, c = s * x, s * y, math.sqrt(2) - s
+    turn = 1 / 20 * 3
+    a, c = a * math.cos(turn) + c * math.sin(turn), c * math.cos(turn) - a * math.sin(turn)
+    moved = torch.stack([a, b], -1) / (math.sqrt(2) - c)[..., None]
+    torch.testing.assert_close(moved[:-3], grid[3:], atol=1e-12, rtol=1e-12)
+
+
 def blobs(xy: torch.Tensor, turn: float = 0.0) -> torch.Tensor:
     """A sum of Gaussians, turned by an angle, at positions [..., 2]."""
     c, s = math.cos(turn), math.sin(turn)
@@ -64,7 +77,7 @@ def test_pixels_are_sampled_where_they_are():
     torch.testing.assert_close(turned, seen.roll(8, 0), atol=1e-12, rtol=0)
 
 
-@pytest.mark.parametrize("name", SHIFTS)
+@pytest.mark.parametrize("name", [*SHIFTS, "spherical"])
 def test_every_grid_is_finite_and_in_its_dtype(name):
     grid = canonical_coordinates(name, (8, 6))
     assert grid.shape == (8, 6, 2) and grid.dtype == torch.float32 and torch.isfinite(grid).all()

@@ -8,7 +8,7 @@ from torch import Tensor
 
 NAMES = (
     *("identity", "polar", "log-polar", "x-shear", "y-shear", "x-scale", "y-scale"),
-    *("hyperbolic", "x-perspective", "y-perspective"),
+    *("hyperbolic", "x-perspective", "y-perspective", "spherical"),
 )
 SHEETS = {"x-scale": 2, "y-scale": 2, "hyperbolic": 2, "x-perspective": 2, "y-perspective": 2}
 
@@ -27,7 +27,8 @@ def canonical_coordinates(
     In them a transformation by t is a shift by t along one axis: "identity" (u, v), x + t along u and y + t along v;
     "polar" (u cos v, u sin v), rotations along v; "log-polar" (eᵘ cos v, eᵘ sin v), scalings by eᵗ along u, rotations
     along v; "x-shear" (uv, u), x + ty along v; "x-scale" (±eᵘ, v), eᵗx along u; "hyperbolic" (u eᵛ, ±u e⁻ᵛ),
-    (eᵗx, e⁻ᵗy) along v; "x-perspective" (±1/u, ±tan v / u), (x, y)/(1 + tx) along u; "y-..." with x and y exchanged.
+    (eᵗx, e⁻ᵗy) along v; "x-perspective" (±1/u, ±tan v / u), (x, y)/(1 + tx) along u; "y-..." with x and y exchanged;
+    "spherical" (cos u sin v, sin u)/(√2 - cos u cos v), a sphere at √2 radii that turns along v: a panning camera.
     size: (nv, nu) pixels. ± are two sheets of nv/2 rows each, the first with +; on the second sheet of a perspective u
     runs from -ulim[1] to -ulim[0]. An angle v takes nv values without the end point, which is the start. By default u
     of "log-polar" starts at -log nu, and "identity" gives the centres of nv × nu pixels.
@@ -71,6 +72,8 @@ def ranges(name: str, size: tuple[int, int]) -> tuple[tuple[float, float], tuple
             return (-1.0, 1.0), (-5.0, 5.0)
         case "scale":
             return (-math.log(10), 0.0), (-1.0, 1.0)
+        case "spherical":
+            return (-math.pi / 4, math.pi / 4), (-math.pi / 4, math.pi / 4)
         case "hyperbolic":
             return (-math.sqrt(0.5), math.sqrt(0.5)), (-math.log(6), math.log(6))
         case _:
@@ -90,6 +93,9 @@ def _plane(name: str, u: Tensor, v: Tensor, sign: int) -> Float[Tensor, "rows nu
             x, y = u * v, u
         case "scale":
             x, y = sign * u.exp(), v
+        case "spherical":
+            far = math.sqrt(2) - u.cos() * v.cos()
+            x, y = u.cos() * v.sin() / far, u.sin() / far
         case "hyperbolic":
             x, y = u * v.exp(), sign * u * (-v).exp()
         case _:
