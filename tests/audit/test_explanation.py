@@ -9,6 +9,7 @@ from torch import nn
 
 from intertwine import audit
 from intertwine.audit import explanation as module
+from intertwine.audit.simplex import onto_simplex
 from intertwine.groups import SO, Cyclic, E, S
 from intertwine.reps import Images, Invariant, Nested, Permute, Points, Vectors
 
@@ -168,7 +169,7 @@ def test_influence_is_what_leaving_an_example_out_does():
     assert ((model(x[:1]).reshape(-1) - y[:1]).square().item() - before) / 1e-4 == pytest.approx(guess, rel=1e-2)
 
 
-@pytest.mark.parametrize("kind", ["representation", "concepts", "regions"])
+@pytest.mark.parametrize("kind", ["representation", "simplex", "concepts", "regions"])
 def test_what_is_read_off_a_layer_is_as_invariant_as_the_layer(kind, generator):
     model, action, x = problem("shifts")
     concepts = (x[:, :, 0] > 0).long()
@@ -177,7 +178,8 @@ def test_what_is_read_off_a_layer_is_as_invariant_as_the_layer(kind, generator):
         explain, similarity = {
             "representation": lambda: (audit.representation_similarity(layer, x), "cosine"),
             "concepts": lambda: (audit.concept_activation(layer, x, concepts), "agreement"),
-            "regions": lambda: (audit.concept_activation(layer, x, concepts, width=0.3), "agreement"),
+            "regions": lambda: (audit.concept_regions(layer, x, concepts, width=0.3), "agreement"),
+            "simplex": lambda: (audit.simplex(layer, x[:8]), "cosine"),
         }[kind]()
         assert audit.guarantee(explain.method, action).level == "conditional"
         with warnings.catch_warnings(record=True) as caught:
@@ -191,6 +193,49 @@ def test_what_is_read_off_a_layer_is_as_invariant_as_the_layer(kind, generator):
     value, said = of(model.layer)
     assert value < 0.95
     assert "the model itself is invariant under Cyclic(8) to" in said[0]
+
+
+def test_simplex_finds_the_mixture(generator):
+    """Six examples in general position in nine dimensions: the weights are unique; far outside, a corner is nearest."""
+    corpus = torch.randn(6, 9, dtype=torch.float64, generator=generator)
+    true = torch.rand(4, 6, dtype=torch.float64, generator=generator) * (torch.arange(6) % 2)
+    true /= true.sum(1, keepdim=True)
+    explain = audit.simplex(lambda z: z, corpus, steps=1000)
+    found = explain(true @ corpus)
+    torch.testing.assert_close(found, true, atol=1e-6, rtol=0)
+    assert (found >= 0).all()
+    off = torch.linalg.qr(corpus.T).Q  # what is off their plane does not matter
+    beside = torch.randn(4, 9, dtype=torch.float64, generator=generator)
+    beside -= beside @ off @ off.T
+    torch.testing.assert_close(explain(true @ corpus + beside), true, atol=1e-6, rtol=0)
+    away = explain(corpus[2:3] + 10 * (corpus[2:3] - corpus.mean(0)))
+    torch.testing.assert_close(away, torch.eye(6, dtype=torch.float64)[2:3], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("batch", [0, 1, 3])
+def test_the_point_of_the_simplex_is_the_nearest(batch, generator):
+    v = 2 * torch.randn(batch, 5, dtype=torch.float64, generator=generator)
+    w = onto_simplex(v)
+    torch.testing.assert_close(w.sum(1), torch.ones(batch, dtype=torch.float64), atol=1e-12, rtol=0)
+    assert (w >= 0).all()
+    corners = torch.eye(5, dtype=torch.float64)
+    assert ((v - w) @ corners.T <= ((v - w) * w).sum(1, keepdim=True) + 1e-12).all()  # no corner lies further along
+
+
+def test_one_example_is_the_whole_mixture():
+    h = torch.ones(2, 3, dtype=torch.float64)
+    assert audit.simplex(lambda z: z, h[:1])(h).tolist() == [[1.0], [1.0]]
+
+
+def test_concepts_that_no_plane_divides_are_regions():
+    """Inside or outside of a circle."""
+    angle = torch.linspace(0, 6, 40, dtype=torch.float64)[:, None]
+    x = torch.cat([torch.cos(angle), torch.sin(angle)], 1) * torch.tensor([0.3, 1.5]).repeat(20)[:, None]
+    inside = (x.norm(dim=1) < 1).long()[:, None]
+    flat, curved = (make(lambda z: z, x, inside)(x) for make in (audit.concept_activation, audit.concept_regions))
+    assert torch.equal(curved, inside.double())
+    assert (flat == inside).double().mean() < 0.8
+    assert audit.concept_regions(lambda z: z, x[:1].expand(3, 2), inside[:3])(x[:1]).shape == (1, 1)
 
 
 def test_averaged_over_the_whole_group_explanations_are_symmetric(generator):
@@ -291,6 +336,7 @@ def test_captum_behind_the_same_signature(generator):
     theirs = audit.from_captum(model, "Occlusion", sliding_window_shapes=(2, 3))
     ours = audit.ablation(model, windows=windows)
     torch.testing.assert_close(ours(x, target), theirs(x, target).double(), rtol=0, atol=1e-6)
+    assert theirs.method == "occlusion"
     found = audit.explanation_equivariance(theirs, action, action, x, generator=generator)
     assert found.value < 0.99
     with pytest.raises(ValueError, match=r"captum.attr has no 'Nothing'"):

@@ -25,6 +25,7 @@ from .elements import Sampler as Sampler
 from .error import measure as measure
 from .error import pair_error as pair_error
 from .example_importance import concept_activation as concept_activation
+from .example_importance import concept_regions as concept_regions
 from .example_importance import influence as influence
 from .example_importance import representation_similarity as representation_similarity
 from .example_importance import tracin as tracin
@@ -53,6 +54,7 @@ from .report import plain_page as plain_page
 from .report import write_html as write_html
 from .result import AuditResult as AuditResult
 from .result import family as family
+from .simplex import simplex as simplex
 from .softness import Softness as Softness
 from .softness import measure_softness as measure_softness
 from .space_maps import SpaceMap as SpaceMap

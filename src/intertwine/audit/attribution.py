@@ -12,6 +12,16 @@ from ..extras import require
 from .tree import evaluating, map_tensors, named_tensors
 
 Targets = Int[Tensor, " batch"] | None
+CAPTUM = {  # its names of methods that `guarantee` knows by ours
+    "Saliency": "gradient_abs",
+    "InputXGradient": "input_x_gradient",
+    "IntegratedGradients": "integrated_gradients",
+    "GradientShap": "gradient_shap",
+    "DeepLift": "deeplift",
+    "FeatureAblation": "feature_ablation",
+    "Occlusion": "occlusion",
+    "FeaturePermutation": "permutation_importance",
+}
 
 
 @dataclass(frozen=True)
@@ -102,6 +112,8 @@ def sliding_windows(
 def from_captum(model: Callable[[Tensor], Tensor], method: str, /, **options: Any) -> Explainer:
     """Any attribution of captum by its name, such as "DeepLift" or "GradientShap"; options go to its attribute().
 
+    Its `method` is the name that `guarantee` knows, such as "deeplift", where there is one.
+
     Raises ModuleNotFoundError naming the extra where captum is absent, ValueError for a name it has not.
     """
     attr = require("captum.attr", "explain")
@@ -112,7 +124,7 @@ def from_captum(model: Callable[[Tensor], Tensor], method: str, /, **options: An
     def compute(x: Tensor, target: Targets) -> Tensor:
         return tool.attribute(x.detach().clone(), target=target, **options)
 
-    return Explainer(method, model, compute)
+    return Explainer(CAPTUM.get(method, method), model, compute)
 
 
 def _score(y: Tensor, target: Targets) -> Float[Tensor, " batch"]:

@@ -54,6 +54,20 @@ def representation_similarity(layer: Callable[[Any], Tensor], x: Any) -> Explain
 
 
 def concept_activation(
+    layer: Callable[[Any], Tensor], x: Any, concepts: Int[Tensor, "probes concepts"], *, ridge: float = 1e-3
+) -> Explainer:
+    """Which concepts a linear classifier on a layer's output sees: 0 or 1, [batch, concepts] (arXiv:1711.11279).
+
+    concepts: 0 or 1 for each probe input of x. The classifier is a ridge regression on ±1.
+    """
+
+    def kernel(a: Tensor, b: Tensor) -> Tensor:
+        return a @ b.T + 1  # with a constant
+
+    return Explainer("concept_activation", layer, _classifier(layer, x, concepts, lambda probes: kernel, ridge))
+
+
+def concept_regions(
     layer: Callable[[Any], Tensor],
     x: Any,
     concepts: Int[Tensor, "probes concepts"],
@@ -61,25 +75,35 @@ def concept_activation(
     width: float | None = None,
     ridge: float = 1e-3,
 ) -> Explainer:
-    """Which concepts a classifier on a layer's output sees: 0 or 1, [batch, concepts].
+    """`concept_activation` with a Gaussian kernel: concepts as regions of any shape (arXiv:2209.11222).
 
-    concepts: 0 or 1 for each probe input of x. The classifier is a ridge regression on ±1: linear (arXiv:1711.11279),
-    or with a Gaussian kernel of that width (concept regions, arXiv:2209.11222).
+    width: of the kernel; default, the median distance between two probes.
     """
 
-    def features(z: Any) -> Tensor:
-        h = layer(z).flatten(1).double()
-        return torch.cat([h, torch.ones_like(h[:, :1])], 1)
+    def kernel(probes: Tensor) -> Callable[[Tensor, Tensor], Tensor]:
+        apart = torch.pdist(probes)
+        wide = width if width is not None else float(apart[apart > 0].median()) if (apart > 0).any() else 1.0
+        return lambda a, b: torch.exp(-torch.cdist(a, b).square() / (2 * wide**2))
 
-    def kernel(a: Tensor, b: Tensor) -> Tensor:
-        return a @ b.T if width is None else torch.exp(-torch.cdist(a, b).square() / (2 * width**2))
+    return Explainer("concept_regions", layer, _classifier(layer, x, concepts, kernel, ridge))
+
+
+def _classifier(
+    layer: Callable[[Any], Tensor],
+    x: Any,
+    concepts: Int[Tensor, "probes concepts"],
+    choose: Callable[[Tensor], Callable[[Tensor, Tensor], Tensor]],
+    ridge: float,
+) -> Callable[[Any, Targets], Tensor]:
+    def features(z: Any) -> Tensor:
+        return layer(z).flatten(1).double()
 
     with torch.no_grad():
         probes = features(x)
+        kernel = choose(probes)
         K = kernel(probes, probes)
         weight = torch.linalg.solve(K + ridge * len(K) * torch.eye(len(K)).to(K), 2 * concepts.double() - 1)
-    name = "concept_activation" if width is None else "concept_regions"
-    return Explainer(name, layer, lambda z, _: (kernel(features(z), probes) @ weight > 0).double())
+    return lambda z, _: (kernel(features(z), probes) @ weight > 0).double()
 
 
 class _Slopes:
