@@ -1,9 +1,10 @@
 import pytest
 import torch
 
+from intertwine import reps
 from intertwine.audit import load_object, parse_action
-from intertwine.groups import E, O, S
-from intertwine.reps import Invariant, Nested, Permute, Points
+from intertwine.groups import Cyclic, E, O, S
+from intertwine.reps import Action, Images, Invariant, Nested, Permute, Points
 from intertwine.so3 import Irreps
 
 
@@ -24,6 +25,32 @@ def test_actions_are_read(text, shown):
     assert shown is None or repr(action) == shown
 
 
+EVERY = {
+    "Boxes": "Boxes(Dihedral(4), size=(8, 12))",
+    "Images": "Images(Cyclic(4), mode='bicubic', channel_rep='irrep(1) of Cyclic(4)')",
+    "Invariant": "Invariant(SO(3))",
+    "Nested": "{'pos': 'Points(E(3))', 'kind': Invariant()}",
+    "Permute": "Permute(S(3) * S(2), axes=(1, 2))",
+    "Points": "Points(SE(2))",
+    "Rep": "V^2 + 3*V of S(5)",
+    "Rows": "Rows(O(3))",
+    "Tensors": "Tensors(O(2), rank=3)",
+    "Vectors": "Vectors(Lorentz(1, 3))",
+}
+
+
+@pytest.mark.parametrize("name", sorted(EVERY))
+def test_every_action_of_the_package_has_a_name(name):
+    action = parse_action(EVERY[name])
+    assert type(action).__name__ == name
+    assert repr(parse_action(repr(action))) == repr(action), "what is printed can be read"
+
+
+def test_none_is_left_out():
+    known = {name for name, thing in vars(reps).items() if isinstance(thing, type) and issubclass(thing, Action)}
+    assert known - {"Action"} == set(EVERY)
+
+
 def test_what_is_read_acts():
     assert parse_action("V^2 + 3*V of S(5)") == S(5).V ** 2 + 3 * S(5).V
     assert parse_action("2x1o + 3x0e of O(3)") == Irreps("2x1o + 3x0e")
@@ -31,6 +58,11 @@ def test_what_is_read_acts():
     assert isinstance(read, Nested)
     assert {key: type(part) for key, part in read.parts.items()} == {"pos": Points, "kind": Invariant}
     assert read.group == E(3) != O(3)
+    flow = parse_action(EVERY["Images"])
+    assert flow.channel_rep == Cyclic(4).irrep(1)
+    field, quarter = torch.randn(1, 2, 6, 6), torch.tensor(1)
+    again = Images(Cyclic(4), channel_rep=Cyclic(4).irrep(1))(quarter, field)
+    assert torch.equal(flow(quarter, field), again)
     x = torch.randn(2, 4, 3)
     g = torch.tensor([1, 2, 3, 0])
     assert torch.equal(parse_action("Permute(S(4))")(g, x), Permute(S(4))(g, x))
@@ -39,7 +71,7 @@ def test_what_is_read_acts():
 @pytest.mark.parametrize(
     "text, says",
     [
-        ("Foo(3)", "there are the Actions Images"),
+        ("Foo(3)", "there are the Actions Boxes, Images"),
         ("os:path", "is a module, not an Action"),
         ("nonsense", "cannot read 'nonsense'"),
         ("Points(E(3)", "give such as"),

@@ -36,6 +36,7 @@ number = 3
 pair = lambda x: (x, x.norm(dim=1))
 noisy = lambda x: torch.nn.functional.dropout(x, 0.5)
 right = lambda x: x
+clouds = [{"": torch.randn(7, 3)} for _ in range(12)]
 """
 
 
@@ -78,6 +79,30 @@ def test_a_model_may_declare_its_actions_and_seeds_are_kept(audit, tmp_path):
     assert two["meta"] == one["meta"]  # with the fingerprint of the data
     assert two["outputs"][""]["size"] == pytest.approx(one["outputs"][""]["size"], rel=1e-12)
     assert torch.equal(state, torch.get_rng_state())
+
+
+EVERY = {
+    "Boxes(Dihedral(4), size=(8, 12))": (3, 4, 2),  # corners
+    "Images(Dihedral(4))": (1, 6, 6),
+    "Images(Cyclic(4), channel_rep='irrep(1) of Cyclic(4)')": (2, 6, 6),
+    "Invariant(SO(3))": (3,),
+    "Permute(S(5), axes=(1, 2))": (5, 5),
+    "Points(SE(2))": (7, 2),
+    "Rows(O(3))": (3, 3),
+    "Tensors(SO(3), rank=2)": (3, 3),
+    "V^2 + 2*V of SO(3)": (15,),
+    "Vectors(E(3))": (7, 3),
+    "{'': 'Points(E(3))'}": (7, 3),
+}
+
+
+@pytest.mark.parametrize("action", sorted(EVERY))
+def test_every_action_can_be_named(action, audit):
+    """The model that returns its input is equivariant whatever it moves by."""
+    shape = ", ".join(map(str, (12, *EVERY[action])))
+    data = f"--data=torch:randn({shape})" if "{" not in action else "--data=net.py:clouds"
+    said = audit("net.py:right", f"--rep-in={action}", f"--rep-out={action}", data)
+    assert said.startswith("Exact under")
 
 
 def test_dropout_that_stays_on_is_called_by_its_name(audit):

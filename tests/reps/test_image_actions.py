@@ -75,7 +75,7 @@ def test_moving_arrows_is_an_action(group, rep, generator):
         for j in range(group.order):
             one, two = group.take(elements, i), group.take(elements, j)
             torch.testing.assert_close(action(group.compose(one, two), x), action(one, action(two, x)))
-    assert repr(action) == f"Images({group}, channel_rep={2 * rep!r})"
+    assert repr(action) == f"Images({group}, channel_rep='{2 * rep!r}')"
 
 
 def test_which_pixels_come_from_inside():

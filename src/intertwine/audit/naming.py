@@ -12,12 +12,26 @@ from types import ModuleType
 from typing import Any
 
 from ..groups import O
-from ..reps import Action, Images, Invariant, Nested, Permute, Points, Rows, Tensors, Vectors, parse_group, parse_rep
+from ..reps import (
+    Action,
+    Boxes,
+    Images,
+    Invariant,
+    Nested,
+    Permute,
+    Points,
+    Rows,
+    Tensors,
+    Vectors,
+    parse_group,
+    parse_rep,
+)
 from ..so3 import Irreps
 
 ACTIONS: dict[str, type[Action]] = {
-    kind.__name__: kind for kind in (Images, Invariant, Nested, Permute, Points, Rows, Tensors, Vectors)
+    kind.__name__: kind for kind in (Boxes, Images, Invariant, Nested, Permute, Points, Rows, Tensors, Vectors)
 }
+OF_REPS = ("channel_rep",)  # arguments of Actions that are representations
 IMPORT_PATH = re.compile(r"(?P<module>[\w./\\-]+):(?P<attribute>[A-Za-z_].*)", re.DOTALL)
 
 
@@ -122,7 +136,8 @@ def _value(node: ast.expr, text: str) -> Any:
             return _value(inner, text)
         case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords) if name in ACTIONS:
             return ACTIONS[name](
-                *(_argument(a, text) for a in args), **{k.arg: _argument(k.value, text) for k in keywords}
+                *(_argument(a, text) for a in args),
+                **{k.arg: (_value if k.arg in OF_REPS else _argument)(k.value, text) for k in keywords},
             )
     raise ValueError(
         f"cannot read {ast.unparse(node)!r} in {text!r}; there are the Actions {', '.join(sorted(ACTIONS))}"
@@ -134,7 +149,7 @@ def _inner(node: ast.expr, text: str) -> Action:
 
 
 def _argument(node: ast.expr, text: str) -> Any:
-    """A group, or a literal."""
+    """A group, or a literal; sizes and axes are tuples."""
     if isinstance(node, (ast.Call, ast.BinOp)):
         return parse_group(ast.unparse(node))
     return _literal(node, text)

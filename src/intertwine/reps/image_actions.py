@@ -79,7 +79,8 @@ class Images(Action):
 
     def __repr__(self) -> str:
         mode = "" if self.mode == "bilinear" else f", mode={self.mode!r}"
-        return f"Images({self.group}{mode}{'' if self.channel_rep is None else f', channel_rep={self.channel_rep!r}'})"
+        channels = "" if self.channel_rep is None else f", channel_rep='{self.channel_rep!r}'"
+        return f"Images({self.group}{mode}{channels})"
 
 
 def plane_of(action: Action, group: Group) -> None:
