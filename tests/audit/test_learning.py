@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from claims.perceptrons import perceptron
 from intertwine import audit
 from intertwine.audit import space_maps
 from intertwine.audit.learning import EXACT, _energy_test
@@ -107,6 +108,38 @@ def test_random_learners_are_compared_with_themselves():
     assert units.verdict == "not invariant"
     assert units.p_value < 0.01
     assert "between two seeds" in repr(units)
+
+
+@pytest.mark.parametrize("optimizer", ["SGD", "Adam"])
+def test_turned_inputs_and_a_start_that_turns_with_them(optimizer):
+    """Nothing random is left: SGD gives the turned network to rounding, Adam scales each coordinate by itself."""
+    learner = perceptron(optimizer, "data", steps=60, rate={"SGD": 0.1, "Adam": 0.01}[optimizer])
+    found = audit.learning_invariance(learner, space_maps.rotation, X, Y, repeats=3)
+    assert found.null == 0
+    if optimizer == "SGD":
+        assert found.verdict == "invariant" and found.largest < 1e-12
+    else:
+        assert found.verdict == "not invariant" and found.defect > 1e-2
+    shifted = audit.learning_invariance(learner, space_maps.shift, X, Y, repeats=2)
+    assert shifted.verdict == "not invariant"
+
+
+def test_a_fixed_order_of_examples_is_a_choice():
+    """A learner that sees the examples as they come: reordering them is like another seed, and said to be random."""
+
+    def in_order(x, y, seed):
+        w = np.zeros((x.shape[1], y.shape[1]))
+        for row, goal in zip(x, y):
+            w += 0.05 * np.outer(row, goal - row @ w)
+        return lambda z: z @ w
+
+    found = audit.learning_invariance(in_order, space_maps.reorder, X, Y, repeats=3, space="examples")
+    assert found.verdict == "not invariant" and found.defect > 1e-3
+    shuffled = lambda x, y, seed: in_order(  # noqa: E731
+        x[np.random.default_rng(seed).permutation(len(x))], y[np.random.default_rng(seed).permutation(len(x))], seed
+    )
+    found = audit.learning_invariance(shuffled, space_maps.reorder, X, Y, repeats=20, space="examples")
+    assert found.verdict == "invariant in distribution" and found.null > 1e-3
 
 
 def test_the_energy_test_keeps_its_level():
