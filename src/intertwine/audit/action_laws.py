@@ -59,14 +59,14 @@ def check_action(role: str, action: Action, x: Any, g: Element, *, pairs: int = 
     laws = ActionLaws(**{name: value for name, (value, _) in worst.items()})
     if laws.identity > ROUNDING:
         raise ValueError(
-            f"measure: {role} {action!r} is no Action: the identity changes the data by {laws.identity:.2g} of its size"
+            f"audit: {role} {action!r} is no Action: the identity changes the data by {laws.identity:.2g} of its size"
         )
     if laws.composition > ROUNDING + 3 * laws.round_trip or laws.round_trip >= 1:
         hint = ""
         if laws.reversed_order < laws.composition / 3:
             hint = "; (gh)·x equals h·(g·x): it acts from the right, so act with g⁻¹ where it has g"
         raise ValueError(
-            f"measure: {role} {action!r} is no Action: (gh)·x differs from g·(h·x) by {laws.composition:.2g} of the "
+            f"audit: {role} {action!r} is no Action: (gh)·x differs from g·(h·x) by {laws.composition:.2g} of the "
             f"size of the data, and g⁻¹·(g·x) from x by {laws.round_trip:.2g} ({worst['composition'][1]}){hint}"
         )
     return laws

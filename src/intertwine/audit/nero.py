@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..reps import Action
+from .action_laws import check_action
 from .boxes import in_frame
 from .consensus import Consensus, Kind, Weight, boxes_consensus, combine, weights, where_valid
 from .error import describe_run
@@ -17,7 +18,7 @@ from .metrics import Metric, metric_named
 from .nero_result import DETAILED, NeroResult, band, embed, orbit_mean
 from .orbit import Orbit, Outputs, Samples
 from .targets import lay_out
-from .tree import evaluating, map_tensors, named_tensors
+from .tree import cast, evaluating, map_tensors, named_tensors
 
 SHOWN_NUMBERS = 12  # entries of an output that the detail panel can show
 
@@ -48,7 +49,8 @@ def nero(
     `consensus`, what it says along the orbit, pulled back and combined: "mean", "median", "vote", "boxes" (see there).
     rep_target: how targets move, when not as outputs. classes: one per sample, for averages per class (default: integer
     targets). Angles are degrees; values are in the metric's `unit`. `generator` draws the bootstrap.
-    Raises ValueError for Actions and a grid of different groups, or another number of targets than of samples.
+    Raises ValueError for Actions and a grid of different groups, for what is no Action on these data, and for another
+    number of targets than of samples.
     """
     started = time.perf_counter()
     for name, action in (("rep_in", rep_in), ("rep_out", rep_out)):
@@ -65,6 +67,8 @@ def nero(
     for model in models.values():
         with evaluating(model):
             evaluation = Orbit(model, rep_in, rep_out, samples, chunk=chunk)
+            if not runs:
+                _check_actions(evaluation, orbit)
             given = None if targets is None else lay_out(targets, evaluation.base())
             runs.append(_run(evaluation, orbit, measure_of, given, rep_target, consensus, weight))
     values = torch.stack([run["values"] for run in runs])
@@ -106,6 +110,16 @@ def nero(
             for name, model in models.items()
         ],
     )
+
+
+def _check_actions(evaluation: Orbit, grid: OrbitGrid) -> None:
+    """Identity and composition on a few elements; of shifts the smallest, which leave something in the frame."""
+    places = torch.linspace(0, len(grid) - 1, 5).long()
+    if "x" in grid.coordinates:
+        places = (grid.coordinates["x"].square() + grid.coordinates["y"].square()).argsort(stable=True)[:5]
+    g, samples = grid.group.take(grid.elements, places), evaluation.samples.cast(torch.float64)
+    check_action("rep_in", evaluation.rep_in, samples.take(range(min(4, len(samples)))), g)
+    check_action("rep_out", evaluation.rep_out, cast(evaluation.base().one(0), torch.float64), g)
 
 
 def _run(evaluation: Orbit, grid: OrbitGrid, metric: Metric, given, rep_target, kind, weight) -> dict[str, Any]:
