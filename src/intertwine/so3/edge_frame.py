@@ -33,6 +33,7 @@ class EdgeFrame:
 
     def __init__(self, direction: Tensor, blocks: tuple[Tensor, ...] | None, lmax: int, mmax: int):
         self.direction, self._blocks, self.lmax, self.mmax = direction, blocks, lmax, mmax
+        self.dense: dict[tuple[int, int], Tensor] = {}  # what `dense_frame` keeps
 
     @property
     def blocks(self) -> tuple[Tensor, ...]:
@@ -40,6 +41,11 @@ class EdgeFrame:
         if self._blocks is None:
             self._blocks = _matrices(self.direction.detach(), self.lmax, self.mmax)
         return self._blocks
+
+    @property
+    def unmade(self) -> bool:
+        """Whether `blocks` has not been asked for."""
+        return self._blocks is None
 
     @classmethod
     def from_vectors(cls, vectors: Float[Tensor, "edges 3"], lmax: int, mmax: int | None = None) -> "EdgeFrame":
@@ -159,10 +165,8 @@ def _powers(c: Tensor, s: Tensor, most: int) -> tuple[list[Tensor], list[Tensor]
     return cosines, sines
 
 
-@torch.no_grad()
-def _matrices(direction: Tensor, lmax: int, mmax: int) -> tuple[Tensor, ...]:
-    """D of R_y(α) R_x(β), which takes y to each direction, [E, 2l+1, columns] for every degree, views of one tensor;
-    columns as in `_table`."""
+def waves(direction: Tensor, lmax: int) -> tuple[Tensor, Tensor]:
+    """(cos kβ, k = 0..lmax; sin kβ, k = 1..lmax) of each direction, [E, 2 lmax + 1], and the same of α."""
     x, y, z = direction.unbind(1)
     rho = torch.hypot(x, z)
     pole = rho < torch.finfo(rho.dtype).tiny
@@ -170,10 +174,19 @@ def _matrices(direction: Tensor, lmax: int, mmax: int) -> tuple[Tensor, ...]:
     # both angles at once: β, then α
     c, s = torch.stack([y, (z / safe).masked_fill(pole, 1)]), torch.stack([rho, x / safe])
     cosines, sines = _powers(c, s, lmax)
-    cosines, sines = torch.stack(cosines, 2), torch.stack(sines[1:], 2) if lmax else c.new_zeros(*c.shape, 0)
-    waves, table = torch.cat([cosines[0], sines[0]], 1), _table_tensor(lmax, mmax, direction)
-    turns = torch.cat([cosines[1, :, 1:].flip(1), cosines[1]], 1)[..., None]  # of rows -lmax..lmax
-    swaps = torch.cat([sines[1].flip(1).neg(), torch.zeros_like(rho)[:, None], sines[1]], 1)[..., None]
+    polar, azimuthal = torch.stack([*cosines, *sines[1:]], 2).unbind(0)
+    return polar, azimuthal
+
+
+@torch.no_grad()
+def _matrices(direction: Tensor, lmax: int, mmax: int) -> tuple[Tensor, ...]:
+    """D of R_y(α) R_x(β), which takes y to each direction, [E, 2l+1, columns] for every degree, views of one tensor;
+    columns as in `_table`."""
+    polar, azimuthal = waves(direction, lmax)
+    rho, table = direction.select(1, 1), _table_tensor(lmax, mmax, direction)
+    cosines, sines = azimuthal[:, : lmax + 1], azimuthal[:, lmax + 1 :]
+    turns = torch.cat([cosines[:, 1:].flip(1), cosines], 1)[..., None]  # of rows -lmax..lmax
+    swaps = torch.cat([sines.flip(1).neg(), torch.zeros_like(rho)[:, None], sines], 1)[..., None]
     mirror = torch.arange(2 * lmax, -1, -1, device=rho.device)
     edges, rows, size = rho.shape[0], 2 * lmax + 1, max(64, CACHED // table.shape[1])
     whole = rho.new_empty(edges, rows, table.shape[1] // rows)
@@ -183,7 +196,7 @@ def _matrices(direction: Tensor, lmax: int, mmax: int) -> tuple[Tensor, ...]:
         parts = range(0, edges, size)
     for start in parts:
         part = slice(start, start + size)
-        d = (waves[part] @ table).unflatten(1, (rows, -1))
+        d = (polar[part] @ table).unflatten(1, (rows, -1))
         # row m ← cos(mα) row m - sin(mα) row -m
         mirrored = d.index_select(1, mirror).mul_(swaps[part])
         torch.sub(d.mul_(turns[part]), mirrored, out=whole[part])

@@ -1,10 +1,12 @@
 """Chunks of edges: the working memory of the SO(2) edge convolution, its value and derivative in matrix products."""
 
+import math
 from collections.abc import Iterator
 
 import torch
 from torch import Tensor
 
+from .so2_orders import Matrices, Parts, add_slopes, apply, apply_back, parts, spare
 from .so2_plan import SO2Plan, dense_places
 
 CACHE_BYTES = 1 << 22  # working memory of one chunk on the CPU; measured
@@ -18,12 +20,16 @@ def chunk_bytes(plan: SO2Plan, x: Tensor) -> int:
     return sum((l + 1) ** 2 * (2 * c + (l + 1) ** 2) for l, c in ends) * x.element_size()
 
 
-def chunks(plan: SO2Plan, x: Tensor, blocks: list[Tensor]) -> Iterator:
-    """For every chunk the working memory, its matrices set, and what cuts the chunk out of a tensor over edges."""
+def chunks(plan: SO2Plan, x: Tensor, blocks: list[Tensor], *, slopes: bool) -> Iterator:
+    """For every chunk the working memory, its matrices set, and what cuts the chunk out of a tensor over edges.
+
+    blocks: those of a frame, or two matrices of `dense_frame`, in and out. slopes: memory for derivatives, too.
+    """
     edges = len(blocks[0])
     most = max(LEAST_EDGES, (CACHE_BYTES if x.device.type == "cpu" else CHUNK_BYTES_ELSEWHERE) // chunk_bytes(plan, x))
     size = -(-edges // max(1, -(-edges // most)))
-    whole = _Work(plan, x, size) if edges else None
+    dense = [D.narrow(0, 0, size) for D in blocks] if len(blocks) == 2 else None
+    whole = _Work(plan, x, size, dense, slopes) if edges else None
     for start in range(0, edges, max(size, 1)):
         count = min(size, edges - start)
 
@@ -38,23 +44,24 @@ def chunks(plan: SO2Plan, x: Tensor, blocks: list[Tensor]) -> Iterator:
 class _Side:
     """One end of the convolution for the edges of a chunk: matrices, features outside and inside the frame, views."""
 
-    def __init__(self, like: Tensor, edges: int, lmax: int, channels: int, plan: SO2Plan, side: int, frames=None):
+    def __init__(self, plan: SO2Plan, side: int, outside: Tensor, frames: Tensor | None, slopes: bool):
+        lmax = (plan.lmax_in, plan.lmax_out)[side]
         places, rows, columns = dense_places(lmax, plan.mmax)
-        self.places = torch.tensor(places, device=like.device)
+        self.places = torch.tensor(places, device=outside.device)
         self.orders = [min(l, plan.mmax) for l in range(lmax + 1)]
-        self.spans = [[pair[side] for pair in plan.spans(m)] for m in range(plan.mmax + 1)]
-        self.frames = like.new_zeros(edges, rows, columns) if frames is None else frames
-        self.outside = like.new_empty(edges, rows, channels)
-        self.inside = like.new_empty(edges, columns, channels)
-        self.slopes = like.new_empty(edges, columns, channels)
+        edges, _, channels = outside.shape
+        self.plan, self.side, self.outside = plan, side, outside
+        self.frames = outside.new_zeros(edges, rows, columns) if frames is None else frames
+        self.inside = outside.new_empty(edges, columns, channels)
+        self.slopes = outside.new_empty(edges if slopes else 0, columns, channels)
+        self.spare = spare(plan, outside, edges, side) if slopes or side == 0 else []
         self.look()
 
     def look(self) -> None:
         """Make the views that every chunk of this length uses: they cost as much as small products."""
         self.across, self.entries = self.frames.mT, self.frames.view(len(self.frames), -1)
-        flat, slopes = self.inside.flatten(1), self.slopes.flatten(1)
-        self.parts = [[flat[:, span] for span in spans] for spans in self.spans]
-        self.slope_parts = [[slopes[:, span] for span in spans] for spans in self.spans]
+        self.parts = parts(self.plan, self.inside.flatten(1), self.side)
+        self.slope_parts = parts(self.plan, self.slopes.flatten(1), self.side) if len(self.slopes) else []
 
     def shortened(self, edges: int) -> "_Side":
         """The same memory for fewer edges."""
@@ -62,6 +69,7 @@ class _Side:
         short.__dict__ |= self.__dict__
         for name in ("frames", "inside", "outside", "slopes"):
             setattr(short, name, getattr(self, name)[:edges])
+        short.spare = [memory[:edges] for memory in self.spare]
         short.look()
         return short
 
@@ -74,11 +82,21 @@ class _Side:
 class _Work:
     """Working memory of one chunk: fresh memory would cost more than the arithmetic."""
 
-    def __init__(self, plan: SO2Plan, x: Tensor, edges: int):
-        self.plan = plan
-        self.source = _Side(x, edges, plan.lmax_in, plan.channels_in, plan, 0)
-        shared = self.source.frames if plan.lmax_in == plan.lmax_out else None
-        self.target = _Side(x, edges, plan.lmax_out, plan.channels_out, plan, 1, shared)
+    def __init__(self, plan: SO2Plan, x: Tensor, edges: int, dense: list[Tensor] | None, slopes: bool):
+        self.plan, (first, second) = plan, dense or (None, None)
+        shapes = (
+            (edges, (plan.lmax_in + 1) ** 2, plan.channels_in),
+            (edges, (plan.lmax_out + 1) ** 2, plan.channels_out),
+        )
+        sizes = [math.prod(shape) for shape in shapes]
+        if slopes:
+            memory = x.new_empty(sum(sizes)).split(sizes)
+        else:  # what comes out may lie where what went in did
+            whole = x.new_empty(max(sizes))
+            memory = [whole[:size] for size in sizes]
+        self.source = _Side(plan, 0, memory[0].view(shapes[0]), first, slopes)
+        shared = self.source.frames if plan.lmax_in == plan.lmax_out else second
+        self.target = _Side(plan, 1, memory[1].view(shapes[1]), shared, slopes)
 
     def shortened(self, edges: int) -> "_Work":
         """The same memory for fewer edges."""
@@ -88,11 +106,15 @@ class _Work:
 
     def set_frames(self, blocks: list[Tensor]) -> None:
         """The matrices of the chunk's edges."""
+        if len(blocks) == 2:
+            for side, dense in zip((self.source, self.target), blocks):
+                side.frames, side.across = dense, dense.mT
+            return
         self.source.set_frames(blocks)
         if self.plan.lmax_in != self.plan.lmax_out:
             self.target.set_frames(blocks)
 
-    def forward(self, x, src, weights: "Matrices", bias, scale, only_orders: bool = False) -> Tensor | None:
+    def forward(self, x, src, weights: Matrices, bias, scale, only_orders: bool = False) -> Tensor | None:
         """Messages of the chunk [edges, components, channels]; `only_orders`: only what `backward` needs."""
         source, target = self.source, self.target
         torch.index_select(x, 0, src, out=source.outside)
@@ -100,45 +122,22 @@ class _Work:
         self._scale(source.parts, scale)
         if only_orders:
             return None
-        for y, z, real, imaginary in zip(source.parts, target.parts, weights.real, weights.imaginary):
-            if len(y) == 1:
-                torch.mm(y[0], real, out=z[0]) if bias is None else torch.addmm(bias, y[0], real, out=z[0])
-                continue
-            for sign in (0, 1):
-                torch.mm(y[sign], real, out=z[sign])
-                if imaginary is not None:
-                    z[sign].addmm_(y[1 - sign], imaginary, alpha=1 if sign else -1)
+        apply(weights, source.parts, target.parts, source.spare, bias)
         return torch.bmm(target.frames, target.inside, out=target.outside)
 
-    def _scale(self, parts: list[list[Tensor]], scale: Tensor | None) -> None:
+    def _scale(self, orders: Parts, scale: Tensor | None) -> None:
         if scale is None:
             return
-        for factors, rows in zip(scale.split([self.plan.widths(m)[0] for m in range(len(parts))], 1), parts):
+        for factors, rows in zip(scale.split([self.plan.widths(m)[0] for m in range(len(orders))], 1), orders):
             for row in rows:
                 row *= factors
 
-    def backward(self, down: Tensor, weights: "Matrices", scale, slopes: "Matrices", gb, gs) -> Tensor:
+    def backward(self, down: Tensor, weights: Matrices, scale, slopes: Matrices, gb, gs) -> Tensor:
         """The derivative by the gathered x, [edges, components, channels]; adds to slopes and gb, sets gs."""
         source, target = self.source, self.target
         torch.bmm(target.across, down, out=target.slopes)
-        lists = zip(
-            source.parts,
-            target.slope_parts,
-            source.slope_parts,
-            weights.real,
-            weights.imaginary,
-            slopes.real,
-            slopes.imaginary,
-        )
-        for y, gz, gy, real, imaginary, g_real, g_imaginary in lists:
-            for sign in range(len(y)):
-                torch.mm(gz[sign], real.T, out=gy[sign])
-                if g_real is not None:
-                    g_real.addmm_(y[sign].T, gz[sign])
-                if imaginary is not None:  # y₊ reaches z₋ by +I, y₋ reaches z₊ by -I
-                    gy[sign].addmm_(gz[1 - sign], imaginary.T, alpha=-1 if sign else 1)
-                    if g_imaginary is not None:
-                        g_imaginary.addmm_(y[sign].T, gz[1 - sign], alpha=-1 if sign else 1)
+        apply_back(weights, target.slope_parts, source.slope_parts, target.spare)
+        add_slopes(source.parts, target.slope_parts, slopes)
         if gb is not None:
             gb += target.slope_parts[0][0].sum(0)
         if scale is not None:
@@ -156,15 +155,3 @@ class _Work:
                 gs[:, start : start + width] = sum(a * b for a, b in zip(y, gy))
                 start += width
         self._scale(source.slope_parts, scale)
-
-
-class Matrices:
-    """The matrices of every order, or their derivatives: views of the parts R and I; None where there are none."""
-
-    def __init__(self, plan: SO2Plan, weights: list[Tensor | None]):
-        widths = [plan.widths(m)[1] for m in range(len(weights))]
-        self.real = [None if w is None else w[:, :width] for w, width in zip(weights, widths)]
-        self.imaginary = [
-            None if w is None or m == 0 or plan.parity else w[:, width:]
-            for m, (w, width) in enumerate(zip(weights, widths))
-        ]

@@ -7,6 +7,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from .dense_frame import dense_frame
 from .edge_frame import EdgeFrame, Orders, check_orders
 from .so2_chunks import chunk_bytes
 from .so2_edge_sum import SO2EdgeSum
@@ -140,13 +141,14 @@ class SO2EdgeConv(nn.Module):
         if torch.compiler.is_compiling():
             # torch 2.13 compiles an autograd function inside torch.func.grad to wrong second derivatives, silently
             return edge_sum(plan, frame, x, weights, conv.bias, scale, src, dst, n_nodes)
-        blocks = frame.blocks[: lmax + 1]
+        dense = dense_frame(frame, conv.lmax_in, conv.mmax), dense_frame(frame, conv.lmax_out, conv.mmax)
+        blocks = frame.blocks[: lmax + 1] if None in dense else dense
         if _twice(plan, x, direction, weights, len(src)):
             return whole_sum(plan, x, direction, conv.bias, scale, src, dst, weights, blocks, n_nodes)
         return SO2EdgeSum.apply(plan, n_nodes, x, direction, conv.bias, scale, src, dst, *weights, *blocks)
 
 
-_WHOLE_BYTES, _WHOLE_DEGREE = 1 << 25, 3  # up to here, on the CPU, kept messages beat messages made again; measured
+_WHOLE_BYTES, _WHOLE_DEGREE = 1 << 25, 6  # up to here, on the CPU, kept messages beat messages made again; measured
 
 
 def _twice(plan: SO2Plan, x: Tensor, direction: Tensor, weights: Sequence[Tensor], edges: int) -> bool:

@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from .edge_frame import torque
-from .so2_chunks import CHUNK_BYTES_ELSEWHERE, Matrices, chunk_bytes, chunks
+from .so2_chunks import CHUNK_BYTES_ELSEWHERE, chunk_bytes, chunks
+from .so2_orders import Matrices
 from .so2_plan import SO2Plan
 from .so2_whole import whole_sum
 
@@ -27,7 +28,7 @@ class SO2EdgeSum(torch.autograd.Function):
         x, _, bias, scale, src, dst = inputs
         out = x.new_zeros(n, (plan.lmax_out + 1) ** 2 * plan.channels_out)
         halves, bias = Matrices(plan, weights), None if bias is None else bias[: plan.widths(0)[1]]
-        for work, cut in chunks(plan, x, blocks):
+        for work, cut in chunks(plan, x, blocks, slopes=False):
             message = work.forward(x, cut(src), halves, bias, None if scale is None else cut(scale))
             out.index_add_(0, cut(dst), message.flatten(1))
         return out.view(n, -1, plan.channels_out)
@@ -63,7 +64,7 @@ class SO2EdgeSumGrad(torch.autograd.Function):
         gx, gr, gb, gs, _, _, *gw = found
         halves, slopes = Matrices(plan, weights), Matrices(plan, gw)
         bias, gb = (None if t is None else t[: plan.widths(0)[1]] for t in (bias, gb))
-        for work, cut in chunks(plan, x, blocks):
+        for work, cut in chunks(plan, x, blocks, slopes=True):
             factors = None if scale is None else cut(scale)
             message = work.forward(x, cut(src), halves, bias, factors, only_orders=gr is None)
             down = g.index_select(0, cut(dst))

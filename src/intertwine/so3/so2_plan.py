@@ -43,6 +43,10 @@ class SO2Plan:
             pairs.append(tuple(slice(s + sign * w, s + (sign + 1) * w) for s, w in zip(starts, widths)))
         return pairs
 
+    def numbers(self, side: int) -> int:
+        """Numbers of a flat feature in the frame; side 0: in, 1: out."""
+        return self.spans(self.mmax)[-1][side].stop
+
     @property
     def scale_numel(self) -> int:
         """Factors of the inputs of one edge: one for each order m >= 0, degree and channel."""

@@ -6,10 +6,12 @@ All degrees go into the frame by one matrix for each edge: at the sizes in use, 
 from collections.abc import Sequence
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from .dense_frame import placed
 from .edge_frame import torque
-from .so2_plan import SO2Plan, dense_places
+from .so2_orders import convolved
+from .so2_plan import SO2Plan
 
 
 def whole_sum(
@@ -25,36 +27,17 @@ def whole_sum(
     n: int,
 ) -> Tensor:
     """Σ_{edges src → dst} D W(s ∘ Dᵀ x_src), [n, components, channels]; inputs as those of `SO2EdgeSum`."""
-    into = _dense(blocks, plan.lmax_in, plan.mmax)
-    back = into if plan.lmax_in == plan.lmax_out else _dense(blocks, plan.lmax_out, plan.mmax)
+    into, back = blocks if len(blocks) == 2 else (placed(blocks, l, plan.mmax) for l in (plan.lmax_in, plan.lmax_out))
     y = _Into.apply(x.index_select(0, src), direction, into).flatten(1)
-    factors = None if scale is None else scale.split([plan.widths(m)[0] for m in range(plan.mmax + 1)], 1)
-    parts = []
-    for m, weight in enumerate(weights):
-        (width_in, width), spans = plan.widths(m), plan.spans(m)
-        u = y.narrow(1, spans[0][0].start, width_in * len(spans)).unflatten(1, (len(spans), width_in))
-        if factors is not None:
-            u = u * factors[m].unsqueeze(1)
-        z = u @ weight if m or bias is None else u @ weight + bias
-        if m == 0:
-            z = z[..., :width]
-        elif not plan.parity:
-            real, imaginary = z.split(width, -1)
-            z = torch.stack([real[:, 0] - imaginary[:, 1], real[:, 1] + imaginary[:, 0]], 1)
-        parts.append(z.flatten(1))
-    inside = torch.cat(parts, 1).unflatten(1, (-1, plan.channels_out))
+    if scale is not None:
+        factors = scale.split([plan.widths(m)[0] for m in range(plan.mmax + 1)], 1)
+        y = y * torch.cat([factors[0], *(f for factor in factors[1:] for f in (factor, factor))], 1)
+    z = convolved(plan, y, list(weights))
+    if bias is not None:
+        z = z + nn.functional.pad(bias[: plan.widths(0)[1]], (0, z.shape[1] - plan.widths(0)[1]))
+    inside = z.unflatten(1, (-1, plan.channels_out))
     message = _OutOf.apply(inside, direction, back)
     return message.new_zeros(n, *message.shape[1:]).index_add(0, dst, message)
-
-
-def _dense(blocks: Sequence[Tensor], lmax: int, mmax: int) -> Tensor:
-    """The blocks of a frame as one matrix for each edge, columns sorted by order."""
-    places, rows, columns = dense_places(lmax, mmax)
-    entries = [D.narrow(2, 0, 2 * min(l, mmax) + 1).flatten(1) for l, D in enumerate(blocks[: lmax + 1])]
-    flat = blocks[0].new_zeros(len(blocks[0]), rows * columns)
-    return flat.index_copy(1, torch.tensor(places, device=flat.device), torch.cat(entries, 1)).unflatten(
-        1, (rows, columns)
-    )
 
 
 class _Into(torch.autograd.Function):
