@@ -16,12 +16,12 @@ from jaxtyping import Float
 from ..groups import Group
 from ..reps import Product, Rep
 from .commutant import Orthogonal
-from .echelon import orthonormal, pivots
+from .echelon import pivots
+from .families import SMALL, Family, families
 from .labels import Names, testers
 from .schur import endomorphisms
 
 LARGEST = 2048  # components of one decomposition
-SMALL = 1e-6
 
 
 @dataclass(frozen=True, eq=False)
@@ -175,50 +175,14 @@ def together(group: Group, terms: tuple[Product, ...]) -> tuple[tuple[Part, ...]
     for attempt in range(4):
         X, Y, Z = space.average(np.random.default_rng(attempt).standard_normal((3, rep.dim, rep.dim)))
         X = np.where(owner[:, None] == owner, X + X.T, 0)  # eigenvectors lie in one term each
-        families = _families(X, Y, owner)
-        if families is not None:
+        kinds = families(X, Y, owner)
+        if kinds is not None:
             break
     else:
         raise ArithmeticError(f"decompose: the eigenspaces of four commuting matrices of {rep!r} are not irreducible")
-    found = [_part(space, names, g, family, Y, Z, owner, len(terms)) for family in families]
+    found = [_part(space, names, g, family, Y, Z, owner, len(terms)) for family in kinds]
     found.sort(key=lambda pair: pair[0])
     return tuple(part for _, part in found), space.L
-
-
-Family = list[tuple[int, np.ndarray]]  # (term, aligned orthonormal basis [dim, d]) of copies of one irrep
-
-
-def _families(X: np.ndarray, Y: np.ndarray, owner: np.ndarray) -> list[Family] | None:
-    """The eigenspaces of X, those that are the same irrep together and aligned; None where one is not irreducible."""
-    spaces: Family = []
-    for t in range(owner.max() + 1):
-        rows = owner == t
-        values, vectors = np.linalg.eigh(X[np.ix_(rows, rows)])
-        cuts = np.flatnonzero(np.diff(values) > 1e-9 * max(1.0, np.abs(values).max())) + 1
-        for columns in np.split(np.arange(len(values)), cuts):
-            E = np.zeros((len(owner), len(columns)))
-            E[rows] = orthonormal(vectors[:, columns])
-            spaces.append((t, E))
-    families: list[Family] = []
-    for t, E in spaces:
-        own = E.T @ Y @ E
-        even = (own + own.T) / 2
-        if np.abs(even - np.trace(even) / len(even) * np.eye(len(even))).max() > SMALL:
-            return None
-        for family in families:
-            first = family[0][1]
-            if first.shape != E.shape:
-                continue
-            T = E.T @ Y @ first
-            size = np.linalg.norm(T) / np.sqrt(len(T))
-            if size > SMALL:
-                if np.abs(T.T @ T / size**2 - np.eye(len(T))).max() > SMALL:
-                    return None
-                family.append((t, E @ (T / size)))
-                break
-        else:
-            families.append([(t, E)])
-    return families
 
 
 def _part(

@@ -69,7 +69,7 @@ class Map:
         """The flat weight as one view [N, c_in, c_out] for each block."""
         if weight.shape != (self.dim,):
             raise ValueError(f"{self!r} takes a weight of shape ({self.dim},), got {tuple(weight.shape)}")
-        parts = weight.split([N * c_in * c_out for N, c_in, c_out in self._weight_shapes])
+        parts = _parts(weight, [N * c_in * c_out for N, c_in, c_out in self._weight_shapes])
         return [part.view(shape) for shape, part in zip(self._weight_shapes, parts)]
 
     def apply(

@@ -5,21 +5,31 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .irreps import EXACT, IrrepPlan
 from .plan import LayerPlan
 
 
-def run(plan: LayerPlan, terms: list[Tensor], weights: list[Tensor], constants: list[Tensor]) -> list[Tensor]:
-    """Output terms [batch, n, .., n, c_out] of input terms [batch, n, .., n, c_in] and weights [N, c_in, c_out].
+def run(
+    plan: LayerPlan,
+    terms: list[Tensor],
+    weights: list[Tensor],
+    constants: list[Tensor],
+    by_irreps: IrrepPlan | None = None,
+) -> list[Tensor]:
+    """Output terms [batch, components, c_out] of input terms [batch, components, c_in] and weights [N, c_in, c_out].
 
-    constants: `plan.arrays` as tensors on the device of the terms. Under torch.compile plain operations are traced, so
-    that they fuse; otherwise one autograd node serves the whole layer.
+    constants: the arrays of both plans as tensors on the device of the terms; `by_irreps` is taken where it serves the
+    dtype. Under torch.compile plain operations are traced, so that they fuse; otherwise one autograd node serves the
+    whole layer.
     """
     device = terms[0].device.type
     if torch.is_autocast_enabled(device):
         dtype = torch.get_autocast_dtype(device)
         with torch.autocast(device, enabled=False):
-            return run(plan, [x.to(dtype) for x in terms], [w.to(dtype) for w in weights], constants)
-    if torch.compiler.is_compiling():
+            return run(plan, [x.to(dtype) for x in terms], [w.to(dtype) for w in weights], constants, by_irreps)
+    if by_irreps is not None and terms[0].dtype in EXACT:
+        plan = by_irreps
+    if torch.compiler.is_compiling() or not (torch.is_grad_enabled() or _transforming()):
         return plan.forward(terms, weights, constants)
     return list(_layer(_Bound(plan, constants), *terms, *weights))
 
@@ -38,7 +48,7 @@ def run_transposed(
 class _Bound:
     """A plan and its constants: one argument that no derivative and no transform looks into."""
 
-    plan: LayerPlan
+    plan: LayerPlan | IrrepPlan
     constants: list[Tensor]
 
     def parts(self, tensors) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
@@ -99,7 +109,11 @@ class _Layer(torch.autograd.Function):
     def backward(ctx, *grads):
         t, needs = len(ctx.bound.plan.c_in), ctx.needs_input_grad[1:]
         need = any(needs[:t]), any(needs[t:])
-        found = _gradient(ctx.bound, need, *ctx.saved_tensors, *grads, kept=getattr(ctx, "kept", None))
+        kept = getattr(ctx, "kept", None)
+        if torch.is_grad_enabled() or _transforming():
+            found = _gradient(ctx.bound, need, *ctx.saved_tensors, *grads, kept=kept)
+        else:  # nobody differentiates the gradient, and a node for it costs more than a small layer
+            found = ctx.bound.backward(need, (*ctx.saved_tensors, *grads), kept)
         for_terms = found[:t] if need[0] else [None] * t
         return None, *for_terms, *(found[t if need[0] else 0 :] if need[1] else [None] * (len(needs) - t))
 

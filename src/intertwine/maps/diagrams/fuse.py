@@ -15,6 +15,7 @@ from . import bases
 from .apply import run, run_transposed
 from .category import Diagram
 from .functor import forms
+from .irreps import IrrepPlan
 from .layout import Layout
 from .plan import LayerPlan
 
@@ -53,9 +54,14 @@ class Layer:
             },
         )
         self.plan = LayerPlan(layout, tuple(c_in[i] for i in self.ins), tuple(c_out[o] for o in self.outs))
-        self.arrays: list[np.ndarray] = list(self.plan.arrays)
-        self._raise = [self._keep(musical(group, term, lower=False)) for term in self._terms_in]
-        self._lower = [self._keep(musical(group, term, lower=True)) for term in self._terms_out]
+        turns_in = [musical(group, term, lower=False) for term in self._terms_in]
+        turns_out = [musical(group, term, lower=True) for term in self._terms_out]
+        self.by_irreps = None
+        if len(kernels) == 1 and turns_in[0] is None and turns_out[0] is None:
+            self.by_irreps = IrrepPlan.of(next(iter(kernels.values())), self.plan)
+        self.arrays: list[np.ndarray] = [*self.plan.arrays, *(self.by_irreps.arrays if self.by_irreps else ())]
+        self._shared = len(self.arrays)  # constants of the plans, before those of the layer itself
+        self._raise, self._lower = ([self._keep(turn) for turn in turns] for turns in (turns_in, turns_out))
         self._mix = [self._matrix(kernel.mix) for kernel in kernels.values()]
 
     def _matrix(self, mix: np.ndarray | None) -> int | None:
@@ -74,15 +80,15 @@ class Layer:
     @property
     def flops(self) -> int:
         """Multiplications and additions for one sample."""
-        return self.plan.flops()
+        return (self.by_irreps or self.plan).flops()
 
     def run(self, terms: Sequence[Tensor], weights: Sequence[Tensor], constants: Sequence[Tensor]) -> list[Tensor]:
         """Output terms [..., components, c_out] of input terms [..., components, c_in]; weights in the order of the
         kernels, each [N, c_in, c_out]."""
         lead = terms[0].shape[:-2]
-        shaped = [self._shaped(x, *form, constants) for x, *form in zip(terms, self._terms_in, self._raise)]
+        shaped = [self._shaped(x, signs, constants) for x, signs in zip(terms, self._raise)]
         weights = [self._mixed(w, place, constants) for w, place in zip(weights, self._mix)]
-        made = run(self.plan, shaped, weights, list(constants[: len(self.plan.arrays)]))
+        made = run(self.plan, shaped, weights, list(constants[: self._shared]), self.by_irreps)
         return [self._flat(y, lead, signs, constants) for y, signs in zip(made, self._lower)]
 
     def run_transposed(self, grad: Tensor, weight: Tensor, constants: Sequence[Tensor]) -> Tensor:
@@ -90,7 +96,7 @@ class Layer:
         lead = grad.shape[:-2]
         if (place := self._lower[0]) is not None:
             grad = _back(grad, constants[place], constants[place + 1])
-        shaped = self._shaped(grad, self._terms_out[0], None, constants)
+        shaped = self._shaped(grad, None, constants)
         weight = self._mixed(weight, self._mix[0], constants)
         (made,) = run_transposed(self.plan, [shaped], [weight], list(constants[: len(self.plan.arrays)]))
         made = self._flat(made, lead, None, constants)
@@ -102,13 +108,14 @@ class Layer:
         """Weights of the diagrams from those of a basis of sums of diagrams."""
         return w if place is None else (constants[place].to(w.dtype) @ w.flatten(1)).unflatten(1, w.shape[1:])
 
-    def _shaped(self, x: Tensor, term: bases.Term, signs: int | None, constants: Sequence[Tensor]) -> Tensor:
+    def _shaped(self, x: Tensor, signs: int | None, constants: Sequence[Tensor]) -> Tensor:
         if signs is not None:
             x = x.index_select(-2, constants[signs]) * constants[signs + 1].to(x.dtype)
-        return x.reshape(math.prod(x.shape[:-2]), *(self.n,) * term.order, x.shape[-1])
+        return x if x.ndim == 3 else x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:])
 
     def _flat(self, y: Tensor, lead, signs: int | None, constants: Sequence[Tensor]) -> Tensor:
-        y = y.reshape(*lead, math.prod(y.shape[1:-1]), y.shape[-1])
+        if len(lead) != 1:
+            y = y.reshape(*lead, *y.shape[1:])
         if signs is not None:
             y = y.index_select(-2, constants[signs]) * constants[signs + 1].to(y.dtype)
         return y

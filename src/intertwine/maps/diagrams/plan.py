@@ -28,7 +28,7 @@ class Book:
 
 
 class LayerPlan:
-    """How one layer is computed. Terms are [batch, n, .., n, channels], weights [N, c_in, c_out] for every block.
+    """How one layer is computed. Terms are [batch, components, channels], weights [N, c_in, c_out] for every block.
 
     `keys` lists the blocks (output term, input term) in the order of the weights. `arrays` are constants that whoever
     runs the plan passes back as tensors.
@@ -94,8 +94,8 @@ class LayerPlan:
                 w = pieces.get((index, (o, i)))
                 w = like.new_zeros(sizes) if w is None else w.view(sizes)
                 columns.append(w.transpose(2, 3).reshape(sizes[0], a * self.c_in[i], b * self.c_out[o]))
-            rows.append(_joined(columns, 2))
-        return _joined(rows, 1)
+            rows.append(joined(columns, 2))
+        return joined(rows, 1)
 
     def _unpack(self, grads: list[Tensor], constants: list[Tensor]) -> list[Tensor]:
         """Gradients of the weights from those of the product matrices [a·c_in, orders, b·c_out]."""
@@ -112,7 +112,7 @@ class LayerPlan:
                     g = g[row : row + a * c_in, :, column : column + b * c_out]
                 g = g.reshape(a, c_in, len(meeting.orders), b, c_out).permute(2, 0, 3, 1, 4)
                 pieces.append(g.reshape(-1, c_in, c_out))
-            g = _joined(pieces, 0).index_select(0, constants[book.back])
+            g = joined(pieces, 0).index_select(0, constants[book.back])
             out.append(g * constants[book.signs].to(g.dtype) if book.signs >= 0 else g)
         return out
 
@@ -121,7 +121,8 @@ class LayerPlan:
     def forward(
         self, terms: list[Tensor], weights: list[Tensor], constants: list[Tensor], kept: list | None = None
     ) -> list[Tensor]:
-        """Output terms [batch, n, .., n, c_out] of input terms and weights; `kept` takes what `backward` can use."""
+        """Output terms [batch, components, c_out] of input terms and weights; `kept` takes what `backward` can use."""
+        terms = self._shaped(terms, self.layout.ins)
         stacks = [lattice.down(x, constants) for lattice, x in zip(self.layout.ins, terms)]
         pieces = self._by_meeting(weights, constants)
         made: list[dict] = [{} for _ in self.c_out]
@@ -145,9 +146,11 @@ class LayerPlan:
         kept: list | None = None,
     ) -> tuple[list[Tensor] | None, list[Tensor] | None]:
         """Gradients of <grads, forward(terms, weights)> for the terms and for the weights."""
+        grads = self._shaped(grads, self.layout.outs)
         above = [lattice.down(g, constants) for lattice, g in zip(self.layout.outs, grads)]
         if kept is None:
-            below = [lattice.down(x, constants) for lattice, x in zip(self.layout.ins, terms)] if need_weights else []
+            terms = self._shaped(terms, self.layout.ins) if need_weights else []
+            below = [lattice.down(x, constants) for lattice, x in zip(self.layout.ins, terms)]
             pieces = self._by_meeting(weights, constants) if need_terms else {}
         made: list[dict] = [{} for _ in self.c_in]
         found = []
@@ -170,8 +173,13 @@ class LayerPlan:
             self._unpack(found, constants) if need_weights else None,
         )
 
+    def _shaped(self, terms: list[Tensor], lattices) -> list[Tensor]:
+        """Terms with an axis for every index, [batch, n, .., n, channels]."""
+        axes = [(self.n,) * sum(lattice.root[1:]) for lattice in lattices]
+        return [x.reshape(x.shape[0], *ns, x.shape[-1]) for ns, x in zip(axes, terms)]
+
     def _gathered(self, meeting: Meeting, sides, stacks: list[dict], dtype: torch.dtype) -> Tensor:
-        return _joined([cast(stacks[t][meeting.level], dtype) for t, _ in sides], -1)
+        return joined([cast(stacks[t][meeting.level], dtype) for t, _ in sides], -1)
 
     def _spread(self, meeting: Meeting, sides, channels, Y: Tensor, made: list[dict]) -> None:
         """Hand the columns of a product to the terms they belong to."""
@@ -197,9 +205,8 @@ class LayerPlan:
         out = []
         for lattice, stacks, c in zip(lattices, made, channels):
             y = lattice.up(stacks, c, constants)
-            if y is None:
-                y = like.new_zeros(like.shape[0], *(self.n,) * sum(lattice.root[1:]), c)
-            out.append(cast(y, like.dtype).contiguous())
+            size = like.shape[0], self.n ** sum(lattice.root[1:]), c
+            out.append(like.new_zeros(size) if y is None else cast(y, like.dtype).contiguous().view(size))
         return out
 
     def flops(self) -> int:
@@ -216,7 +223,8 @@ class LayerPlan:
         return total
 
 
-def _joined(parts: list[Tensor], axis: int) -> Tensor:
+def joined(parts: list[Tensor], axis: int) -> Tensor:
+    """Tensors side by side; one alone as it is."""
     return parts[0] if len(parts) == 1 else torch.cat(parts, axis)
 
 
