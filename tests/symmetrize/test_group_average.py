@@ -6,9 +6,9 @@ from torch import nn
 
 from intertwine.audit import assert_equivariant
 from intertwine.groups import SO, A, Cyclic, Dihedral, E, O, S
-from intertwine.reps import Images, Invariant, Permute, Points, Vectors
-from intertwine.symmetrize import GroupAverage, Sampled, Subset, Symmetrizer, WholeGroup, symmetrize
-from symmetrize.models import FlatMLP, PointNet
+from intertwine.reps import Images, Invariant, Points, Vectors
+from intertwine.symmetrize import GroupAverage, Sampled, Subset, Symmetrizer, WholeGroup
+from symmetrize.models import FlatMLP
 
 
 def randn(*shape: int, seed: int = 0) -> torch.Tensor:
@@ -161,24 +161,6 @@ def test_batch_norm_is_warned_of():
     group = Cyclic(4)
     with pytest.warns(UserWarning, match="statistics mix the 4 copies"):
         GroupAverage(nn.Sequential(nn.Linear(4, 4), nn.BatchNorm1d(4)), group.V, group.V)
-
-
-def test_the_shortcut_chooses_by_the_group():
-    cloud = randn(2, 5, 3)
-    assert isinstance(symmetrize(FlatMLP(4, 1), Cyclic(4).V, Invariant()).source, WholeGroup)
-    for group, name in ((E(3), "PCAFrame"), (SO(3), "PCAFrame"), (S(5), "SortFrame")):
-        rep_in = Points(group) if group != S(5) else Permute(group)
-        model = symmetrize(PointNet(3, 1), rep_in, Invariant())
-        assert type(model.source).__name__ == name
-        assert_equivariant(model, data=cloud, elements=2)
-    stochastic = symmetrize(PointNet(3, 1), Points(E(3)), Invariant(), how="stochastic")
-    assert stochastic.guarantee == "in expectation" and "×1 forward cost" in repr(stochastic)
-    drawn = symmetrize(PointNet(3, 1), Points(SO(3)), Invariant(), how="group", samples=2)
-    assert isinstance(drawn.source, Sampled)
-    with pytest.raises(ValueError, match="no exact method here"):
-        symmetrize(FlatMLP(6, 1), (SO(3) * SO(2)).V, Invariant())
-    with pytest.raises(ValueError, match="how must be"):
-        symmetrize(FlatMLP(4, 1), Cyclic(4).V, Invariant(), how="magic")
 
 
 def test_what_does_not_fit_is_said_at_once():

@@ -6,10 +6,10 @@ from .average import SymmetrizeCost as SymmetrizeCost
 from .average import Symmetrizer as Symmetrizer
 from .canonicalize import Canonicalize as Canonicalize
 from .canonicalize import DiscreteCanonicalizer as DiscreteCanonicalizer
+from .choose import symmetrize as symmetrize
 from .continuous import ContinuousCanonicalizer as ContinuousCanonicalizer
 from .coordinates import canonical_coordinates as canonical_coordinates
 from .frame_average import FrameAverage as FrameAverage
-from .frame_average import symmetrize as symmetrize
 from .frame_block import FrameBlock as FrameBlock
 from .frame_block import local_clouds as local_clouds
 from .frame_block import local_frames as local_frames

@@ -77,6 +77,12 @@ class ElementSource(nn.Module, ABC):
         self.rep_in = rep_in
 
 
+def refuse_export(name: str, remedy: str) -> None:
+    """Raises ValueError while torch.export traces a source whose number of elements the data decides."""
+    if torch.compiler.is_exporting():
+        raise ValueError(f"{name}: the data decides how many elements there are, which torch.export cannot; {remedy}")
+
+
 class Symmetrizer(nn.Module):
     """Any model made equivariant: φ(x) = Σ_k w_k ρ_out(g_k) f(ρ_in(g_k)⁻¹ x), the g_k and w_k(x) from `source`.
 

@@ -77,7 +77,8 @@ class DiscreteCanonicalizer(ElementSource):
     Scores within tie_tol·max(1, the largest size) of the best are equal: symmetric inputs keep all their best poses,
     with equal weights, which is exact, and a constant image is averaged over the whole group. One warning per object
     says how many samples had ties; scores that are NaN take the identity. `info` has `scores`, `chosen` (the index of
-    the best), `ties` (how many) and `degenerate` for each sample.
+    the best), `ties` (how many) and `degenerate` for each sample. torch.compile and torch.export fix how many poses
+    there are: the first of the best alone is used then, which is exact but for symmetric inputs with outputs that move.
 
     gradient, in train mode: "straight_through" gives the input that of the mixture of all poses by softmax(beta·scores)
     and the value of the best; "gumbel" also adds Gumbel noise to beta·scores, so that one pose is drawn (then in
@@ -141,14 +142,15 @@ class DiscreteCanonicalizer(ElementSource):
         if self.training and self.gradient != "none":
             info["mixture"] = logits.softmax(1)
         info["degenerate"] = info["ties"] > 1
-        if not self._warned and bool(info["degenerate"].any()):
+        compiling = torch.compiler.is_compiling()
+        if not (self._warned or compiling) and bool(info["degenerate"].any()):
             self._warned = True
             warnings.warn(
                 f"DiscreteCanonicalizer: {int(info['degenerate'].sum())} of {len(scores)} samples have several best "
                 f"poses (up to {int(info['ties'].max())}); all are used, which is exact but costs more calls",
                 stacklevel=2,
             )
-        most = max(int(kept.sum(1).max()), 1) if len(kept) else 1
+        most = max(int(kept.sum(1).max()), 1) if len(kept) and not compiling else 1
         index = kept.to(torch.uint8).argsort(dim=1, descending=True, stable=True)[:, :most]
         elements = self.group.to(self.group.elements(), scores.device)
         return Elements.uniform(self.group.take(elements, index), kept.gather(1, index), info)

@@ -82,7 +82,7 @@ class ContinuousCanonicalizer(ElementSource):
             x = self.rep_in(self.group.element(torch.eye(self.group.n).to(shift).expand(len(shift), -1, -1), -shift), x)
         R, degenerate = self._rotation(self._vectors(x))
         g = self.group.element(R.to(shift), shift) if shift is not None else R
-        if bool(degenerate.any()):
+        if (self.on_degenerate == "error" or not torch.compiler.is_compiling()) and bool(degenerate.any()):
             self._report(int(degenerate.sum()), len(R))
         mask = torch.ones(len(R), 1, dtype=torch.bool, device=R.device)
         return Elements.uniform(g[:, None], mask, {"rotation": R.clone(), "degenerate": degenerate})

@@ -1,7 +1,7 @@
-"""The two doors for users: average over a frame of the input, or let the group decide how to symmetrize."""
+"""Average over a frame of the input: the wrapper for points in space, and for sets and graphs."""
 
 from collections.abc import Collection
-from typing import Any, Literal
+from typing import Literal
 
 from torch import nn
 
@@ -9,12 +9,9 @@ from ..groups import SO, Group, O, S
 from ..groups.matrix import SE, E
 from ..reps import Action
 from .average import ElementSource, Symmetrizer
-from .group_average import GroupAverage
 from .pca_frame import PCAFrame
 from .sort_frame import SortFrame
 from .stochastic_frame import StochasticFrame
-
-LISTED = 64  # finite groups up to this order are averaged over as a whole by how="auto"
 
 
 class FrameAverage(Symmetrizer):
@@ -57,34 +54,3 @@ def frame_of(group: Group) -> ElementSource:
         f"FrameAverage: no frame is known for {group}; there are frames for E(d), SE(d), O(d), SO(d) and S(n). For a "
         "finite group use GroupAverage, for a compact one GroupAverage(..., samples=k), or give an ElementSource"
     )
-
-
-def symmetrize(
-    model: nn.Module,
-    rep_in: Action,
-    rep_out: Action,
-    how: Literal["auto", "frame", "stochastic", "group"] = "auto",
-    **options: Any,
-) -> Symmetrizer:
-    """Make any model symmetric, exactly, by the method that fits the group of its Actions.
-
-    how="auto": finite groups of at most 64 elements are averaged over ("group"), O, SO, E, SE(d) and S(n) get frames
-    ("frame"); "stochastic" draws one element of a frame in training. options: those of `FrameAverage`, `GroupAverage`.
-    Raises ValueError for any other group: nothing is drawn silently.
-    """
-    if how not in ("auto", "frame", "stochastic", "group"):
-        raise ValueError(f"symmetrize: how must be 'auto', 'frame', 'stochastic' or 'group', got {how!r}")
-    group = rep_in.group if isinstance(rep_in, Action) else None
-    if how == "auto" and group is not None:
-        if group.is_finite and group.order <= LISTED:
-            how = "group"
-        elif type(group) in (O, SO, E, SE, S):
-            how = "frame"
-        else:
-            raise ValueError(
-                f"symmetrize: {group} has no exact method here; use how='group' with samples=k (in expectation), or "
-                "another source of elements. Valid: 'auto', 'frame', 'stochastic', 'group'"
-            )
-    if how == "group":
-        return GroupAverage(model, rep_in, rep_out, **options)
-    return FrameAverage(model, rep_in, rep_out, frame="stochastic" if how == "stochastic" else "auto", **options)

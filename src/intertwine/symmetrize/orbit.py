@@ -24,11 +24,11 @@ def orbit_invariants(group: Group) -> Callable[[Float[Tensor, "*batch n n"]], Fl
         return _of_permutations
     if type(group) is SL:
         return lambda m: torch.linalg.det(m)[..., None]
-    kept = forms(group)
+    kept = list(zip(forms(group), skew(group)))
     with_det = isinstance(group, SO) or (isinstance(group, Lorentz) and group.component in ("proper", "restricted"))
 
     def invariants(m: Float[Tensor, "*batch n n"]) -> Float[Tensor, "*batch q"]:
-        found = [gram(m, form) for form in kept]
+        found = [gram(m, *form) for form in kept]
         return torch.cat([*found, torch.linalg.det(m)[..., None]] if with_det else found, -1)
 
     return invariants
@@ -60,11 +60,17 @@ def forms(group: Group) -> list[Float[Tensor, "n n"]]:
     )
 
 
-def gram(x: Float[Tensor, "*batch n k"], form: Float[Tensor, "n n"]) -> Float[Tensor, "*batch pairs"]:
+def skew(group: Group) -> list[bool]:
+    """Which of the `forms` are antisymmetric."""
+    return {Sp: [True], U: [False, True]}.get(type(group), [False])
+
+
+def gram(
+    x: Float[Tensor, "*batch n k"], form: Float[Tensor, "n n"], antisymmetric: bool
+) -> Float[Tensor, "*batch pairs"]:
     """The entries xᵢᵀJxⱼ, i ≤ j, of columns; i < j for an antisymmetric form."""
-    form = form.to(x)
-    i, j = torch.triu_indices(x.shape[-1], x.shape[-1], int(bool((form == -form.mT).all())), device=x.device)
-    return (x.mT @ form @ x)[..., i, j]
+    i, j = torch.triu_indices(x.shape[-1], x.shape[-1], int(antisymmetric), device=x.device)
+    return (x.mT @ form.to(x) @ x)[..., i, j]
 
 
 def in_component(m: Float[Tensor, "*batch n n"], group: Group) -> Bool[Tensor, "*batch"]:

@@ -14,7 +14,7 @@ from ..reps import Action, Invariant, Nested, Points, Rep, Tensors, Vectors
 from .average import Elements, ElementSource, Guarantee
 from .canonicalize import Canonicalize
 from .fold import batch_size, device_of, repeat
-from .orbit import forms, gram, in_component, orbit_distance, orbit_invariants, retract
+from .orbit import forms, gram, in_component, orbit_distance, orbit_invariants, retract, skew
 
 
 class OrbitCanonicalize(Canonicalize):
@@ -138,7 +138,7 @@ class OrbitSource(ElementSource):
             if type(self.group) is SL:
                 m = torch.where(arrived[..., None, None], m, identity)
             info["off_group"] = info["off_group"] | ~arrived.all(1)
-        if bool(info["off_group"].any()) and not self._warned:
+        if not (self._warned or torch.compiler.is_compiling()) and bool(info["off_group"].any()):
             self._warned = True
             warnings.warn(
                 f"OrbitSource: the matrices of {int(info['off_group'].sum())} of {B} samples are too far from "
@@ -185,18 +185,22 @@ class ScalarGenerator(nn.Module):
     ):
         super().__init__()
         self.rep_in, self.group = rep_in, rep_in.group
-        self.forms = forms(self.group)
+        self.forms, self.skew = forms(self.group), skew(self.group)
         n, scalars = self.group.dim_V, 0
         if isinstance(rep_in, Rep):
-            count = sum(c for W, c in rep_in.terms if self._is_vector(W))
-            scalars = sum(c for W, c in rep_in.terms if not W.factors)
+            vector = self.group.V.terms[0][0]
+            self.kinds = [("vector" if vector == W else "other") if W.factors else "scalar" for W, _ in rep_in.terms]
+            count, scalars = (
+                sum(c for kind, (_, c) in zip(self.kinds, rep_in.terms) if kind == wanted)
+                for wanted in ("vector", "scalar")
+            )
         elif not isinstance(rep_in, (Points, Vectors)):
             raise ValueError(f"ScalarGenerator: needs a Rep with copies of V, Points or Vectors, got {rep_in!r}")
         if not count:
             raise ValueError(f"ScalarGenerator: {rep_in!r} has no vectors; name their number per sample with count=")
         self.rep_out = n * self.group.V
         probe = torch.zeros(n, count, dtype=torch.float64)
-        inputs = sum(gram(probe, form).shape[-1] for form in self.forms) + scalars + noise_dim
+        inputs = sum(gram(probe, *form).shape[-1] for form in zip(self.forms, self.skew)) + scalars + noise_dim
         sizes = [inputs, *[width] * depth]
         self.hidden = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
         mixed = count * len(self.forms)  # under U(n) a vector times i is one more
@@ -210,7 +214,9 @@ class ScalarGenerator(nn.Module):
         """Columns that turn with the data; z does not."""
         vectors, scalars = self._read(x)
         dtype = self.mix.weight.dtype
-        h = torch.cat([*(gram(vectors, form) for form in self.forms), *scalars, z.to(vectors)], -1).to(dtype)
+        h = torch.cat([*(gram(vectors, *form) for form in zip(self.forms, self.skew)), *scalars, z.to(vectors)], -1).to(
+            dtype
+        )
         for layer in self.hidden:
             h = nn.functional.silu(layer(h))
         mixing = self.mix(h).to(vectors).unflatten(-1, (-1, self.group.dim_V))
@@ -218,15 +224,12 @@ class ScalarGenerator(nn.Module):
             vectors = torch.cat([vectors, self.forms[1].to(vectors) @ vectors], -1)
         return vectors @ mixing
 
-    def _is_vector(self, W: Any) -> bool:
-        return self.group.V.terms[0][0] == W
-
     def _read(self, x: Tensor) -> tuple[Float[Tensor, "batch n count"], list[Tensor]]:
         if not isinstance(self.rep_in, Rep):
             return x.reshape(len(x), -1, self.group.dim_V).mT, []
-        blocks = list(zip(self.rep_in.terms, self.rep_in.split(x)))
-        scalars = [block for (W, _), block in blocks if not W.factors]
-        return torch.cat([block for (W, _), block in blocks if self._is_vector(W)], -1), scalars
+        blocks = list(zip(self.kinds, self.rep_in.split(x)))
+        scalars = [block for kind, block in blocks if kind == "scalar"]
+        return torch.cat([block for kind, block in blocks if kind == "vector"], -1), scalars
 
 
 def _of_tensors(action: Action) -> bool:

@@ -15,7 +15,7 @@ from ..groups import SO, Group
 from ..groups.matrix import SE
 from ..maps.constants import Constants
 from ..reps import Action, Points
-from .average import Elements, ElementSource
+from .average import Elements, ElementSource, refuse_export
 from .cloud import Cloud, CloudReader, Weights, tensor_rank
 from .point_frame import COINCIDENT, motion, pad, point_rotations, spatial
 
@@ -111,6 +111,7 @@ class PCAFrame(ElementSource):
         mask = torch.ones(R.shape[:2], dtype=torch.bool, device=R.device)
         if self.on_degenerate == "warn" and torch.compiler.is_compiling():
             return R, mask, info
+        refuse_export(type(self).__name__, "use on_degenerate='warn'")
         if bool(degenerate.any()):
             self._report(gap, eigenvalues, degenerate)
             if self.on_degenerate == "points":

@@ -9,7 +9,7 @@ from torch import Tensor
 from ..groups import SO, Group, O
 from ..groups.matrix import SE, E
 from ..reps import Action, Points
-from .average import Elements, ElementSource
+from .average import Elements, ElementSource, refuse_export
 from .cloud import Cloud, CloudReader, Weights, tensor_rank
 from .designs import rotation_design
 
@@ -62,6 +62,7 @@ class PointFrame(ElementSource):
 
     def forward(self, x: Any, *, generator: torch.Generator | None = None) -> Elements:
         """All frames of each sample, with equal weights."""
+        refuse_export(type(self).__name__, "use PCAFrame(group, on_degenerate='warn')")
         cloud = self.reader(x)
         B, d = len(cloud.points), cloud.points.shape[-1]
         R, mask = pad([self.rotations(cloud, b) for b in range(B)], cloud.points.new_zeros(0, d, d))

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..groups import Group, S
 from ..reps import Action, Invariant, Nested, Permute, Rep
-from .average import Elements, ElementSource
+from .average import Elements, ElementSource, refuse_export
 
 Key = Callable[[Any], Float[Tensor, "batch n columns"]]
 
@@ -68,6 +68,7 @@ class SortFrame(ElementSource):
 
     def forward(self, x: Any, *, generator: torch.Generator | None = None) -> Elements:
         """All orderings of each sample, with equal weights."""
+        refuse_export("SortFrame", "export the model inside, and sort before it")
         if self.key == "laplacian":
             columns = torch.cat(_columns(self.rep_in, x, self.tol), -1)
         else:
