@@ -137,6 +137,11 @@ def test_weights():
     assert nothing.loss() == 0 and not nothing.loss().requires_grad
 
 
+def test_the_penalty_compiles_to_one_graph():
+    model = soft(["O(3)", "about z"])
+    assert torch.compile(model.loss, fullgraph=True, backend="eager")() == model.loss()
+
+
 def test_every_symmetry_named_gets_its_weight():
     """In the published trainer the last one of the list is lost."""
     for name in GROUPS:
