@@ -7,7 +7,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from intertwine import so3
 from intertwine.groups import O
-from intertwine.so3 import EdgeConv, Irreps, TensorProduct, edge_chunks
+from intertwine.so3 import EdgeConv, Irreps, TensorProduct, edge_chunks, edge_vectors
 
 EXACT = {"atol": 1e-12, "rtol": 0.0}
 CASES = {
@@ -17,6 +17,7 @@ CASES = {
     "repeated": ("2x1o + 3x1o", 1, "0e + 1e"),
     "part unread": ("2x3o + 1x0e + 2x2e", 1, "0e + 1o"),
     "scalars": ("2x0e", 0, "0e"),
+    "vectors": ("2x1o + 3x0e + 2x1e", 1, "1e + 0o + 1o + 0e"),
 }
 
 
@@ -194,7 +195,8 @@ def test_no_edges_and_isolated_nodes(case):
     first = torch.autograd.grad(y.sum(), leaves, create_graph=True)
     assert [g.shape for g in first] == [t.shape for t in leaves]
     assert all(
-        g.shape == t.shape for g, t in zip(torch.autograd.grad(first[0].sum(), leaves, allow_unused=True), leaves)
+        g is None or g.shape == t.shape  # None: in ordinary operations, where nothing depends on that input any more
+        for g, t in zip(torch.autograd.grad(first[0].sum(), leaves, allow_unused=True), leaves)
     )
 
 
@@ -301,3 +303,17 @@ def test_compiles_to_machine_code(generator):
         src, dst = torch.randint(nodes, (2, edges), generator=generator)
         with torch.no_grad():
             assert_close(compiled(pos, src, dst), model.energy(pos, src, dst), atol=1e-10, rtol=1e-10)
+
+
+@pytest.mark.parametrize("name", ["vectors", "repeated", "scalars"])
+def test_degrees_below_two_need_no_chunks_on_small_graphs(name, monkeypatch):
+    """Both ways give the same, and a large graph takes the other one."""
+    case = Case(name)
+    found = []
+    for most in (edge_vectors._BYTES, 1):
+        monkeypatch.setattr(edge_vectors, "_BYTES", most)
+        assert edge_vectors.by_vectors(case.conv._plan, case.Y) == (most > 1)
+        out = case.fused(*case.leaves)
+        found.append([out, *torch.autograd.grad(out.square().sum(), case.leaves)])
+    for ours, theirs in zip(*found):
+        assert_close(ours, theirs, **EXACT)

@@ -1,5 +1,7 @@
 """The depth-wise convolution over edges, the message of NequIP and its relatives, in one fused pass."""
 
+from collections.abc import Callable
+
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
@@ -7,8 +9,9 @@ from torch import Tensor, nn
 from ..maps.constants import Constants
 from .edge_chunks import plain
 from .edge_sum import EdgeSum
+from .edge_vectors import by_vectors, vector_messages
 from .irreps import Irrep, Irreps
-from .paths import edge_plan
+from .paths import EdgePlan, edge_plan
 from .wigner import check_degree
 
 
@@ -80,6 +83,8 @@ class EdgeConv(nn.Module):
         if w.shape[-len(self.weight_shape) :] != self.weight_shape or w.ndim != len(edges) + len(self.weight_shape):
             raise ValueError(f"EdgeConv: w has shape {tuple(w.shape)}, expected {(*edges, *self.weight_shape)}")
         w = w.flatten(len(edges))
+        if self.weights_per_edge and not torch.compiler.is_compiling() and by_vectors(self._plan, Y):
+            return self._in_one_dtype(vector_messages, x, Y, w, src, dst, n_nodes)
         if self._order is not None:
             w = w.index_select(-1, self._order)
         if not self.weights_per_edge:
@@ -87,15 +92,22 @@ class EdgeConv(nn.Module):
             return self._sum(x, Y, ones, src, dst, n_nodes) * w[self._entry_weights]
         return self._sum(x, Y, w, src, dst, n_nodes)
 
-    def _sum(self, x: Tensor, Y: Tensor, w: Tensor, src: Tensor, dst: Tensor, n_nodes: int) -> Tensor:
+    def _in_one_dtype(self, run: Callable[..., Tensor], x: Tensor, Y: Tensor, w: Tensor, *graph) -> Tensor:
+        """Autocast is for the products of matrices around this sum, which has the dtype of the geometry."""
         device = x.device.type
-        if torch.is_autocast_enabled(device):
-            # The kernel has one dtype, that of the geometry; autocast is for the products of matrices around it.
-            with torch.autocast(device, enabled=False):
-                return self._sum(x.to(Y.dtype), Y, w.to(Y.dtype), src, dst, n_nodes)
+        if not torch.is_autocast_enabled(device):
+            return run(self._plan, x, Y, w, *graph)
+        with torch.autocast(device, enabled=False):
+            return run(self._plan, x.to(Y.dtype), Y, w.to(Y.dtype), *graph)
+
+    def _sum(self, *inputs) -> Tensor:
+        return self._in_one_dtype(self._sum_of_paths, *inputs)
+
+    def _sum_of_paths(
+        self, plan: EdgePlan, x: Tensor, Y: Tensor, w: Tensor, src: Tensor, dst: Tensor, n: int
+    ) -> Tensor:
         (table,) = self._table(Y)
         if torch.compiler.is_compiling():
             # torch 2.13 compiles an autograd function inside torch.func.grad to wrong second derivatives, silently
-            constants = table, self._entries, self._entry_weights
-            return plain(self._plan, constants, x, Y, w, src, dst, n_nodes)
-        return EdgeSum.apply(x, Y, w, table, src, dst, n_nodes, self._plan)
+            return plain(plan, (table, self._entries, self._entry_weights), x, Y, w, src, dst, n)
+        return EdgeSum.apply(x, Y, w, table, src, dst, n, plan)

@@ -48,11 +48,17 @@ class EdgePlan:
     weights: int
     paths: tuple[tuple[int, int, Irrep], ...]  # (input block, l2, output irrep) in the order of the weights
     path_channels: tuple[int, ...]
+    rep_in: Irreps
     rep_out: Irreps
     table: np.ndarray  # [(lmax_edge+1)², columns], float64
     entries: np.ndarray  # where each entry of the output lies among the rows of all sources, one after the other
     entry_weights: np.ndarray  # the flat weight, in the order of the bands, that scales each entry of the output
     order: np.ndarray  # the flat weight at each place of the order of the bands
+
+    @cached_property
+    def most(self) -> int:
+        """The highest degree of all."""
+        return max(max(self.rep_in.blocks[i][0].l, l2, irrep.l) for i, l2, irrep in self.paths)
 
     @property
     def in_order(self) -> bool:
@@ -149,6 +155,7 @@ def edge_plan(irreps_in: Irreps, lmax_edge: int, irreps_out: Irreps) -> EdgePlan
         weights=done,
         paths=tuple(paths),
         path_channels=tuple(path_channels),
+        rep_in=irreps_in,
         rep_out=rep_out,
         table=table,
         entries=entries,
