@@ -67,7 +67,7 @@ def passes(model: nn.Module, x: Tensor) -> dict[str, Callable[[], object]]:
             return model(x)
 
     def both() -> object:
-        parameters = list(model.parameters())
+        parameters = [p for p in model.parameters() if p.requires_grad]
         return torch.autograd.grad(model(x).sum(), parameters) if parameters else model(x)
 
     return {"forward": forward, "forward + backward": both}

@@ -50,6 +50,7 @@ CLOUDS = {
     "triangle": polygon(3),
     "square": polygon(4),
     "pentagon": polygon(5),
+    "hexagon": polygon(6),
     "benzene": torch.cat([polygon(6), 1.8 * polygon(6)]),
     "methane": tensor([[0, 0, 0], [1, 1, 1], [1, -1, -1], [-1, 1, -1], [-1, -1, 1]]),
     "cube": tensor([[i, j, k] for i in (-1, 1) for j in (-1, 1) for k in (-1, 1)]),

@@ -100,13 +100,34 @@ def test_sets_and_representations():
 
 def test_graphs_that_message_passing_cannot_tell_apart():
     """Two triangles and a hexagon, every node of degree two: 720 orderings each, different outputs."""
-    triangles = graph(6, cycle(3) + cycle(3, 3))
+    triangles, hexagon = graph(6, cycle(3) + cycle(3, 3)), SIZES["C6"][0]
     model = wrapped(6, max_size=720, on_large="error")
     assert model.source(triangles).mask.sum() == 720
     g = S(6).sample(1, generator=torch.Generator().manual_seed(0))[0]
     moved = Permute(S(6), axes=(1, 2))(g, triangles)
     assert (model(moved) - model(triangles)).abs().max() < 1e-10
-    assert (model(triangles) - model(SIZES["C6"][0])).abs().max() > 1e-4
+    assert (model(triangles) - model(hexagon)).abs().max() > 1e-4
+    assert (messages(triangles) - messages(hexagon)).abs().max() < 1e-12
+
+
+def test_decalin_and_bicyclopentyl():
+    """The smallest pair of molecules that message passing takes for one: 1,152 orderings each."""
+    decalin = graph(10, [*cycle(10), (0, 5)])
+    bicyclopentyl = graph(10, [*cycle(5), *cycle(5, 5), (0, 5)])
+    model, generator = wrapped(10, max_size=1152, on_large="error"), torch.Generator().manual_seed(0)
+    for p in model.parameters():
+        nn.init.normal_(p, std=0.5, generator=generator)
+    assert [int(model.source(A).mask.sum()) for A in (decalin, bicyclopentyl)] == [1152, 1152]
+    assert (model(decalin) - model(bicyclopentyl)).abs().max() > 1e-3
+    assert (messages(decalin) - messages(bicyclopentyl)).abs().max() < 1e-12
+
+
+def messages(A: torch.Tensor) -> torch.Tensor:
+    """Three layers h ← MLP(h + Σ_j h_j) from equal nodes, and their sum."""
+    h = torch.ones(*A.shape[:2], 4, dtype=torch.float64)
+    for k in range(3):
+        h = FlatMLP(4, 4, seed=k)((h + A @ h).flatten(0, 1)).unflatten(0, h.shape[:2])
+    return h.sum(1)
 
 
 def test_frames_too_large_are_drawn_or_refused():
