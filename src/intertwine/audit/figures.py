@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from .nero_result import ROUNDING, NeroResult
 from .panels import Series, orbit_panels
-from .parts import colour_bar, legend, orientation, pair, standalone, svg, table_rows
+from .parts import colour_bar, legend, legend_below, orientation, pair, standalone, svg, table_rows
 from .svg import Scale, colour, number, tag, text, value_scale
 
 
@@ -216,4 +216,4 @@ def nero_figure(result: NeroResult, kind: str, sample: int) -> str:
     else:
         raise ValueError(f"plot: kind must be 'auto', 'aggregate', 'individual' or 'samples', got {kind!r}")
     panel = next((p for p in figure.panels if 'data-type="line"' in p), figure.panels[0])
-    return standalone(panel)
+    return standalone(panel, legend_below(result, mean_scale(result) if kind == "samples" else scale, panel))

@@ -1,6 +1,7 @@
 """Pieces that every figure shares: the panel, the frame of a plot, legends, colour bars, patterns."""
 
 import math
+import re
 
 from torch import Tensor
 
@@ -79,6 +80,13 @@ def _key(picture: str, name: str) -> str:
 
 def colour_bar(scale: Scale, label: str, *, hatched: bool = False) -> str:
     """The colour scale with its ticks, drawn once for all figures that share it."""
+    width = 330 if hatched else 262
+    size = {"viewBox": f"0 0 {width} 36", "width": width, "height": 36, "role": "img"}
+    bar = tag("svg", {**size, "aria-label": "colour scale"}, _bar(scale, hatched))
+    return f'<span class="key">{bar}<span>{text(label)}</span></span>'
+
+
+def _bar(scale: Scale, hatched: bool) -> str:
     x = scale.between(8, 248)
     body = "".join(
         tag("rect", {"x": 8 + 6 * i, "y": 4, "width": 6.2, "height": 12, "fill": colour((i + 0.5) / 40)})
@@ -90,11 +98,7 @@ def colour_bar(scale: Scale, label: str, *, hatched: bool = False) -> str:
     if hatched:
         body += tag("rect", {"x": 258, "y": 4, "width": 14, "height": 12, "fill": "url(#hatch)", "class": "mk"})
         body += tag("text", {"x": 277, "y": 14, "class": "small"}, "no value")
-    width = 330 if hatched else 262
-    label = text(label)
-    size = {"viewBox": f"0 0 {width} 36", "width": width, "height": 36, "role": "img"}
-    bar = tag("svg", {**size, "aria-label": "colour scale"}, body)
-    return f'<span class="key">{bar}<span>{label}</span></span>'
+    return body
 
 
 def axis_label(result: NeroResult) -> str:
@@ -139,11 +143,32 @@ def ab(m: int) -> str:
     return "ab"[m % 2]
 
 
-def standalone(panel: str) -> str:
-    """A panel that needs no page: with its own name space, colours and patterns."""
+def standalone(panel: str, below: tuple[str, float, float] = ("", 0.0, 0.0)) -> str:
+    """A panel that needs no page: with its own name space, colours and patterns, and markup of some size below it."""
     defs = f"<defs>{HATCH}{GLOBE}</defs><style>{style()}{SVG_CSS}</style>"
+    added, wide, high = below
     head, rest = panel.split(">", 1)
-    return f'{head} xmlns="http://www.w3.org/2000/svg">{defs}{rest}'
+    before, size, after = re.split(r'viewBox="0 0 ([^"]*)"', head, maxsplit=1)
+    width, height = (float(v) for v in size.split())
+    head = f'{before}viewBox="0 0 {fmt(max(width, wide))} {fmt(height + high)}"{after}'
+    body, end = rest.rsplit("</svg>", 1)
+    added = tag("g", {"transform": f"translate(0 {fmt(height)})"}, added) if added else ""
+    return f'{head} xmlns="http://www.w3.org/2000/svg">{defs}{body}{added}</svg>{end}'
+
+
+def legend_below(result: NeroResult, scale: Scale, panel: str) -> tuple[str, float, float]:
+    """The legend of a panel that stands alone, its width and height: what its lines are, or its colours."""
+    if 'data-type="line"' not in panel:
+        words = tag("text", {"x": 8, "y": 50, "class": "small soft"}, text(axis_label(result)))
+        return _bar(scale, result.missing > 0) + words, 330.0 if result.missing else 262.0, 58.0
+    lines = list(zip(result.models, ("curve a", "curve b"))) if len(result.models) > 1 else []
+    if any(f is not None and scale.low < f < scale.high for f in result.floor):
+        lines.append(("moved there and back", "floor"))
+    body = ""
+    for i, (name, kind) in enumerate(lines):
+        body += tag("path", {"d": f"M66 {fmt(12 + 18 * i)}H102", "class": kind})
+        body += tag("text", {"x": 110, "y": 16 + 18 * i}, text(name))
+    return body, 0.0, 18.0 * len(lines) + 6 * bool(lines)
 
 
 GLOBE = '<clipPath id="globe"><ellipse cx="100" cy="52" rx="90" ry="45"/></clipPath>'
