@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ..maps.constants import Constants
 from .edge_chunks import plain
-from .edge_sum import EdgeSum
+from .edge_sum import edge_sum
 from .edge_vectors import by_vectors, vector_messages
 from .irreps import Irrep, Irreps
 from .paths import EdgePlan, edge_plan
@@ -110,4 +110,4 @@ class EdgeConv(nn.Module):
         if torch.compiler.is_compiling():
             # torch 2.13 compiles an autograd function inside torch.func.grad to wrong second derivatives, silently
             return plain(plan, (table, self._entries, self._entry_weights), x, Y, w, src, dst, n)
-        return EdgeSum.apply(x, Y, w, table, src, dst, n, plan)
+        return edge_sum(x, Y, w, table, src, dst, n, plan)

@@ -7,8 +7,18 @@ messages of all edges never exist at once, and the work stays in cache. Both der
 import torch
 from torch import Tensor
 
+from ..maps.diagrams.apply import _transforming
 from .edge_chunks import Constants, first, plain, second, value
 from .paths import EdgePlan
+
+
+def edge_sum(
+    x: Tensor, Y: Tensor, w: Tensor, table: Tensor, src: Tensor, dst: Tensor, n: int, plan: EdgePlan
+) -> Tensor:
+    """The sum over edges, [n, dim_out], of x [N, dim_in], Y [E, K], w [E, weights]; see the module."""
+    if not torch.is_grad_enabled() and not _transforming():
+        return value(plan, table, x, Y, w, src, dst, n)  # a node costs as much as several small products
+    return (EdgeSum if _transforming() else _DirectEdgeSum).apply(x, Y, w, table, src, dst, n, plan)
 
 
 class EdgeSum(torch.autograd.Function):
@@ -29,6 +39,9 @@ class EdgeSum(torch.autograd.Function):
     def backward(ctx, g):
         """By x, Y and w."""
         needs = tuple(ctx.needs_input_grad[:3])
+        if not torch.is_grad_enabled() and not _transforming():  # nobody differentiates the derivative
+            x, Y, w, table, src, dst = ctx.saved_tensors
+            return *first(ctx.plan, table, g, x, Y, w, src, dst, needs), None, None, None, None, None
         found = iter(EdgeSumGrad.apply(g, *ctx.saved_tensors, ctx.n, ctx.plan, needs) if any(needs) else ())
         return *(next(found) if need else None for need in needs), None, None, None, None, None
 
@@ -40,6 +53,18 @@ class EdgeSum(torch.autograd.Function):
             return plain(plan, _with_indices(plan, table), x, Y, w, src, dst, n)
 
         return torch.vmap(run, in_dims[:6])(x, Y, w, table, src, dst), 0
+
+
+class _DirectEdgeSum(torch.autograd.Function):
+    """`EdgeSum` outside of torch.func transforms, whose functions bind their arguments by inspection at every call."""
+
+    @staticmethod
+    def forward(ctx, *inputs):
+        """The sum, in chunks of edges."""
+        EdgeSum.setup_context(ctx, inputs, None)
+        return EdgeSum.forward(*inputs)
+
+    backward = EdgeSum.backward
 
 
 def _with_indices(plan: EdgePlan, table: Tensor) -> Constants:

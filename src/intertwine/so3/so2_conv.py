@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from .dense_frame import dense_frame
 from .edge_frame import EdgeFrame, Orders, check_orders
 from .so2_chunks import chunk_bytes
-from .so2_edge_sum import SO2EdgeSum
+from .so2_edge_sum import so2_edge_sum
 from .so2_plan import SO2Plan, convolve, edge_sum
 from .so2_vectors import vector_sum
 from .so2_whole import whole_sum
@@ -145,7 +145,7 @@ class SO2EdgeConv(nn.Module):
         blocks = frame.blocks[: lmax + 1] if None in dense else dense
         if _twice(plan, x, direction, weights, len(src)):
             return whole_sum(plan, x, direction, conv.bias, scale, src, dst, weights, blocks, n_nodes)
-        return SO2EdgeSum.apply(plan, n_nodes, x, direction, conv.bias, scale, src, dst, *weights, *blocks)
+        return so2_edge_sum(plan, n_nodes, x, direction, conv.bias, scale, src, dst, *weights, *blocks)
 
 
 _WHOLE_BYTES, _WHOLE_DEGREE = 1 << 25, 6  # up to here, on the CPU, kept messages beat messages made again; measured

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..maps.diagrams.apply import _transforming
 from .edge_frame import torque
 from .so2_chunks import CHUNK_BYTES_ELSEWHERE, chunk_bytes, chunks
 from .so2_orders import Matrices
@@ -16,6 +17,13 @@ from .so2_plan import SO2Plan
 from .so2_whole import whole_sum
 
 Inputs = tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor, Tensor]  # x, direction, bias, scale, src, dst
+
+
+def so2_edge_sum(plan: SO2Plan, n: int, *tensors: Tensor | None) -> Tensor:
+    """out [n, components, channels] of x, direction, bias, scale, src, dst, weights and the frame's blocks."""
+    if not torch.is_grad_enabled() and not _transforming():
+        return SO2EdgeSum.forward(plan, n, *tensors)  # a node costs as much as several small products
+    return SO2EdgeSum.apply(plan, n, *tensors)
 
 
 class SO2EdgeSum(torch.autograd.Function):
