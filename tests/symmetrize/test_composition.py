@@ -9,7 +9,7 @@ from torch import nn
 
 from intertwine.audit import assert_equivariant
 from intertwine.groups import SE, SO, Cyclic, E, O, S
-from intertwine.reps import Images, Invariant, Permute, Points, Vectors
+from intertwine.reps import Images, Invariant, Nested, Permute, Points, Vectors
 from intertwine.symmetrize import (
     Canonicalize,
     ContinuousCanonicalizer,
@@ -24,7 +24,7 @@ from intertwine.symmetrize import (
     SortFrame,
     StochasticFrame,
 )
-from symmetrize.models import FlatMLP
+from symmetrize.models import CLOUDS, FlatMLP
 
 TURNS, FOUR = Images(Cyclic(4)), 4 * O(3).V
 
@@ -173,6 +173,51 @@ def test_nested_wrappers_train_save_and_say_what_they_cost():
     assert torch.equal(other.eval()(x), model.eval()(x))
     assert "×1 forward cost" in repr(model) and "×4 forward cost" in repr(model)
     assert_equivariant(model, data=x)
+
+
+class Counting(nn.Module):
+    """A model of dicts that counts the samples it is given."""
+
+    def __init__(self):
+        super().__init__()
+        self.net, self.seen = FlatMLP(15, 3), 0
+
+    def forward(self, data):
+        self.seen += len(data["pos"])
+        return {"dipole": self.net(data["pos"]) * data["mass"][:, None], "label": data["label"]}
+
+
+@pytest.mark.parametrize("chunk", [None, 1, 5])
+def test_a_symmetric_sample_costs_its_neighbours_nothing(chunk):
+    """Methane has 24 frames, the others 8: 24 + 2·8 calls, whatever the chunks, and the gradient of each alone."""
+    data = {"pos": torch.cat([randn(1, 5, 3), CLOUDS["methane"][None], randn(1, 5, 3, seed=1)]), "mass": randn(3)}
+    data["label"] = torch.arange(3)
+    rep_in = Nested({"pos": Points(E(3)), "mass": Invariant(), "label": Invariant()})
+    rep_out = Nested({"dipole": Vectors(E(3)), "label": Invariant()})
+    model = FrameAverage(Counting(), rep_in, rep_out, chunk=chunk)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        y = model({**data, "pos": data["pos"].requires_grad_()})
+        assert model.model.seen == 24 + 2 * 8 and y["label"].tolist() == [0, 1, 2]
+        (slope,) = torch.autograd.grad(y["dipole"].square().sum(), data["pos"])
+        for k in range(3):
+            one = {name: value[k : k + 1].detach() for name, value in data.items()}
+            alone = model({**one, "pos": one["pos"].requires_grad_()})["dipole"]
+            torch.testing.assert_close(y["dipole"][k : k + 1], alone, atol=1e-14, rtol=0)
+            (own,) = torch.autograd.grad(alone.square().sum(), one["pos"])
+            torch.testing.assert_close(slope[k : k + 1], own, atol=1e-13, rtol=0)
+
+
+@pytest.mark.filterwarnings("ignore:DiscreteCanonicalizer")
+def test_a_tied_pose_in_training():
+    """The slope of the mixture goes to every copy of a tied sample, and to no other."""
+    x = torch.cat([torch.ones(1, 1, 4, 4), randn(2, 1, 4, 4)])
+    model = EXPORTED["pose"][0](0)
+    weights = list(model.source.parameters())
+    whole = torch.autograd.grad(model(x).square().sum(), weights)
+    parts = [torch.autograd.grad(model(x[k : k + 1]).square().sum(), weights) for k in range(3)]
+    for got, *expected in zip(whole, *parts):
+        torch.testing.assert_close(got, sum(expected), atol=1e-12, rtol=0)
 
 
 @pytest.mark.parametrize("chunk", [None, 3])

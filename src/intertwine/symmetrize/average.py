@@ -2,7 +2,7 @@
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -14,7 +14,18 @@ from ..groups import Group
 from ..groups.group import Element
 from ..reps import Action, Invariant
 from ..reps.containers import map_tensors, named_tensors
-from .fold import add, batch_size, owner_of, repeat, repeat_arguments, unfold, weighted_sum
+from .fold import (
+    add,
+    batch_size,
+    is_separable,
+    owner_of,
+    pick,
+    repeat,
+    repeat_arguments,
+    scattered_sum,
+    unfold,
+    weighted_sum,
+)
 
 Guarantee = Literal["exact", "in expectation", "approximate"]
 
@@ -161,6 +172,8 @@ class Symmetrizer(nn.Module):
         owner, step = owner_of(x), self.chunk or max(K, 1)
         spread = return_info and self.source.independent and K > 1
         total, kept = None, []
+        if self.source.calls[0] < K and not (args or kwargs or spread) and self._has_padding(x, elements):
+            total, K = self._unpadded(x, elements, step * B), 0
         for start in range(0, K, step):
             y = self._copies(x, elements, start, min(step, K - start), args, kwargs)
             part = weighted_sum(y, elements.weight[:, start : start + step].T, owner)
@@ -182,12 +195,29 @@ class Symmetrizer(nn.Module):
         copy = torch.arange(start, start + k, device=device).repeat_interleave(B)
         g = group.take(elements.g, (sample, copy))
         more, named = repeat_arguments(args, kwargs, k, self.invariant_args)
-        y = self.model(self._moved(x, elements, g, k), *more, **named)
+        y = self.model(self._moved(x, elements, g, lambda x: repeat(self.rep_in, x, k)), *more, **named)
         return unfold(self.rep_out(g, y), k, type(self).__name__)
 
-    def _moved(self, x: Any, elements: Elements, g: Element, k: int) -> Any:
-        """ρ_in(g)⁻¹ x for k elements per sample, g of batch shape (k·B,): what the model is given."""
-        return self.rep_in(self.rep_in.group.inverse(g), repeat(self.rep_in, x, k))
+    def _has_padding(self, x: Any, elements: Elements) -> bool:
+        """Whether a few samples have more elements than is usual, and the batch can do without padding the others."""
+        return not torch.compiler.is_compiling() and is_separable(self.rep_in, x) and not bool(elements.mask.all())
+
+    def _unpadded(self, x: Any, elements: Elements, most: int) -> Any:
+        """φ(x) by calls of the model with at most `most` moved samples, and none for padding."""
+        sample, copy = elements.mask.nonzero().unbind(1)
+        parts = []
+        for s, c in zip(sample.split(most), copy.split(most)):
+            g = self.rep_in.group.take(elements.g, (s, c))
+            y = self.model(self._moved(x, elements, g, lambda x, s=s: pick(x, s)))
+            rows = unfold(self.rep_out(g, y), len(s), type(self).__name__)
+            parts.append(map_tensors(lambda t: t.flatten(0, 1), rows))
+        weight, first = elements.weight[sample, copy], torch.ones_like(sample, dtype=torch.bool)
+        first[1:] = sample[1:] != sample[:-1]
+        return scattered_sum(parts, weight, sample, first, len(elements.weight))
+
+    def _moved(self, x: Any, elements: Elements, g: Element, copies: Callable[[Any], Any]) -> Any:
+        """ρ_in(g)⁻¹ x, what the model is given, where `copies` makes of a batch the samples that g moves."""
+        return self.rep_in(self.rep_in.group.inverse(g), copies(x))
 
     def extra_repr(self) -> str:
         """Actions, guarantee and cost."""

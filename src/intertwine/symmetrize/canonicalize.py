@@ -1,7 +1,7 @@
 """One pose per input, chosen by a learned network, so that a model that knows a single pose can be kept as it is."""
 
 import warnings
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, Literal
 
 import torch
@@ -12,7 +12,7 @@ from ..groups import Group
 from ..groups.group import Element
 from ..reps import Action
 from .average import Elements, ElementSource, Guarantee, Symmetrizer
-from .fold import add, batch_size, owner_of, repeat, unfold, weighted_sum
+from .fold import add, batch_size, owner_of, unfold, weighted_sum
 from .score import EnergyScore, every_pose
 
 Gradient = Literal["straight_through", "gumbel", "none"]
@@ -59,14 +59,14 @@ class Canonicalize(Symmetrizer):
             self.model.eval()
         return self
 
-    def _moved(self, x: Any, elements: Elements, g: Element, k: int) -> Any:
+    def _moved(self, x: Any, elements: Elements, g: Element, copies: Callable[[Any], Any]) -> Any:
         """The chosen poses; in training with the slope of the mixture of all poses, whose value is 0."""
-        chosen, mixture = super()._moved(x, elements, g, k), elements.info.get("mixture")
+        chosen, mixture = super()._moved(x, elements, g, copies), elements.info.get("mixture")
         if mixture is None or not mixture.requires_grad:
             return chosen
         poses = unfold(every_pose(self.rep_in, x), mixture.shape[1], type(self).__name__)
         slope = weighted_sum(poses, (mixture - mixture.detach()).T, owner_of(x))
-        return add(chosen, repeat(self.rep_in, slope, k))
+        return add(chosen, copies(slope))
 
 
 class DiscreteCanonicalizer(ElementSource):

@@ -4,7 +4,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from ..reps import Action, Invariant, Nested
@@ -46,6 +46,19 @@ def repeat(action: Action, x: Any, copies: int) -> Any:
     if isinstance(action, Invariant) and isinstance(x, (list, tuple)):
         return type(x)(x * copies)
     return action.collate(action.uncollate(x) * copies)
+
+
+def is_separable(action: Action, x: Any) -> bool:
+    """Whether all parts of a batch are tensors with one row per sample, so that samples can be picked."""
+    if isinstance(action, Nested):
+        values = enumerate(x) if action.is_tuple else x.items()
+        return owner_of(x) is None and all(is_separable(action.parts[key], value) for key, value in values)
+    return isinstance(x, Tensor)
+
+
+def pick(x: Any, samples: Int[Tensor, " rows"]) -> Any:
+    """A separable batch with these samples, in this order."""
+    return map_tensors(lambda t: t.index_select(0, samples.to(t.device)), x)
 
 
 def repeat_arguments(
@@ -100,6 +113,27 @@ def weighted_sum(y: Any, weight: Float[Tensor, "copies batch"], owner: Tensor | 
         return (w.reshape(*w.shape, *[1] * (t.ndim - 2)) * t).sum(0)
 
     return map_tensors(total, y)
+
+
+def scattered_sum(
+    parts: list[Any], weight: Float[Tensor, " rows"], sample: Int[Tensor, " rows"], first: Bool[Tensor, " rows"], B: int
+) -> Any:
+    """Σ w y over the rows of each of B samples, of outputs that come in parts; `first` marks one row per sample.
+
+    What does not float is taken from the first rows.
+    """
+    columns = iter(list(zip(*(named_tensors(part).values() for part in parts))))
+
+    def total(_: Tensor) -> Tensor:
+        t = torch.cat(next(columns))
+        if len(t) != len(weight):
+            raise ValueError(f"the model returns {len(t)} rows for {len(weight)} samples; axis 0 must count samples")
+        if not (t.is_floating_point() or t.is_complex()):
+            return t[first.to(t.device)]
+        w = weight.to(t.device, t.dtype).reshape(-1, *[1] * (t.ndim - 1))
+        return t.new_zeros(B, *t.shape[1:]).index_add(0, sample.to(t.device), w * t)
+
+    return map_tensors(total, parts[0])
 
 
 def add(a: Any, b: Any) -> Any:
