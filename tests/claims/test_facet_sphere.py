@@ -33,8 +33,8 @@ def ours(numbers: Numbers) -> str:
     both = (sorted(value for key, value in numbers.items() if key.startswith(f"forces, {name},")) for name in NODES)
     sphere, gates = (f"{found[0]:.1f} to {found[-1]:.1f}" for found in both)
     return (
-        f"force RMSE {numbers['forces, sphere']:.1f} meV/Å ({sphere}) with {numbers['weights, sphere']:,} weights; with "
-        f"gates {numbers['forces, gates']:.1f} ({gates}) with {numbers['weights, gates']:,}"
+        f"force RMSE {numbers['forces, sphere']:.1f} meV/Å ({sphere}) with {numbers['weights, sphere']:,} weights; "
+        f"with gates {numbers['forces, gates']:.1f} ({gates}) with {numbers['weights, gates']:,}"
     )
 
 
