@@ -16,6 +16,7 @@ from torch import Tensor
 
 from ..maps.constants import known_to_compilers
 from .harmonics import unit
+from .quick import quick
 from .wigner import _climb, _frozen, check_degree, generators
 
 CACHED = 1 << 16  # numbers in one chunk of matrices on the CPU; measured
@@ -272,6 +273,7 @@ class _Into(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
+    @quick
     def forward(x: Tensor, direction: Tensor, *blocks: Tensor) -> Orders:
         return _into(x, blocks)
 
@@ -293,6 +295,7 @@ class _OutOf(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
+    @quick
     def forward(direction: Tensor, count: int, *rest: Tensor) -> Tensor:
         return _out_of(rest[count:], rest[:count])
 

@@ -10,6 +10,7 @@ from torch import Tensor
 from ..maps.diagrams.apply import _transforming
 from .edge_chunks import Constants, first, plain, second, value
 from .paths import EdgePlan
+from .quick import quick
 
 
 def edge_sum(
@@ -25,6 +26,7 @@ class EdgeSum(torch.autograd.Function):
     """out [n, dim_out] of x [N, dim_in], Y [E, K], w [E, weights]; see the module."""
 
     @staticmethod
+    @quick
     def forward(x, Y, w, table, src, dst, n: int, plan: EdgePlan):
         """The sum, in chunks of edges."""
         return value(plan, table, x, Y, w, src, dst, n)
@@ -75,6 +77,7 @@ class EdgeSumGrad(torch.autograd.Function):
     """Derivatives of ⟨g, EdgeSum⟩ by those of x, Y, w that are needed."""
 
     @staticmethod
+    @quick
     def forward(g, x, Y, w, table, src, dst, n: int, plan: EdgePlan, needs: tuple[bool, bool, bool]):
         """The derivatives, in chunks of edges."""
         return tuple(d for d in first(plan, table, g, x, Y, w, src, dst, needs) if d is not None)

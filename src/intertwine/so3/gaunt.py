@@ -11,6 +11,7 @@ from . import gaunt_methods
 from .columns import columns, multiplied_by_chunks, rows
 from .gaunt_methods import Plan, candidates, multiply
 from .grid import S2Grid, degree_of
+from .quick import quick
 from .wigner import check_degree
 
 METHODS = ("auto", "grid", "fourier", "cg")
@@ -146,6 +147,7 @@ class _Product(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
+    @quick
     def forward(x: Tensor, y: Tensor, plan: Plan) -> Tensor:
         tables = _constants(plan, x)
         return multiplied_by_chunks(lambda a, b: multiply(plan, tables, a, b), x, y, plan.rows)

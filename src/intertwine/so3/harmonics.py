@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..maps.constants import known_to_compilers
+from .quick import quick
 from .wigner import _frozen, check_degree, clebsch_gordan
 
 NORMALIZATIONS = ("component", "norm", "integral")
@@ -96,6 +97,7 @@ class _Solid(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
+    @quick
     def forward(r: Tensor, lmax: int, normalization: str) -> Tensor:
         rows = r.T.contiguous()
         blocks = [torch.full_like(rows[:1], _scale(0, normalization))]  # each [2l+1, N]: long rows, fast products

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from ..maps.diagrams.apply import _transforming
 from .edge_frame import torque
+from .quick import quick
 from .so2_chunks import CHUNK_BYTES_ELSEWHERE, chunk_bytes, chunks
 from .so2_orders import Matrices
 from .so2_plan import SO2Plan
@@ -30,6 +31,7 @@ class SO2EdgeSum(torch.autograd.Function):
     """out [n, components, channels] of x, direction, bias, scale, src, dst, weights and the frame's blocks."""
 
     @staticmethod
+    @quick
     def forward(plan: SO2Plan, n: int, *tensors: Tensor | None) -> Tensor:
         """The sum, in chunks of edges."""
         inputs, weights, blocks = _parts(plan, tensors)
@@ -64,6 +66,7 @@ class SO2EdgeSumGrad(torch.autograd.Function):
     """Derivatives of ⟨g, SO2EdgeSum⟩ by the inputs that are needed."""
 
     @staticmethod
+    @quick
     def forward(plan: SO2Plan, n: int, needs: tuple[bool, ...], g: Tensor, *tensors: Tensor | None):
         """The derivatives, in chunks of edges."""
         (x, direction, bias, scale, src, dst), weights, blocks = _parts(plan, tensors)

@@ -9,6 +9,7 @@ from functools import lru_cache, partial
 import torch
 from torch import Tensor
 
+from .quick import quick
 from .so2_plan import SO2Plan
 
 _THREE = 64  # numbers of an order, from which a product saved is worth the sums that it takes; measured
@@ -130,6 +131,7 @@ class _Convolve(torch.autograd.Function):
     """(y, weights) -> z."""
 
     @staticmethod
+    @quick
     def forward(plan: SO2Plan, y: Tensor, *weights: Tensor) -> Tensor:
         z = y.new_empty(len(y), plan.numbers(1))
         apply(Matrices(plan, list(weights)), parts(plan, y, 0), parts(plan, z, 1), spare(plan, y, len(y), 0))
@@ -157,6 +159,7 @@ class _Back(torch.autograd.Function):
     """(g, weights) -> the transpose of `_Convolve` applied to g."""
 
     @staticmethod
+    @quick
     def forward(plan: SO2Plan, g: Tensor, *weights: Tensor) -> Tensor:
         y = g.new_empty(len(g), plan.numbers(0))
         apply_back(Matrices(plan, list(weights)), parts(plan, g, 1), parts(plan, y, 0), spare(plan, g, len(g), 1))
@@ -188,6 +191,7 @@ class _Slopes(torch.autograd.Function):
     """(y, g) -> the derivative of ⟨g, `_Convolve`⟩ by the weights, whose numbers of columns come with it."""
 
     @staticmethod
+    @quick
     def forward(plan: SO2Plan, y: Tensor, g: Tensor, *columns: int) -> tuple[Tensor, ...]:
         found = [y.new_zeros(plan.widths(m)[0], count) for m, count in enumerate(columns)]
         add_slopes(parts(plan, y, 0), parts(plan, g, 1), Matrices(plan, found))

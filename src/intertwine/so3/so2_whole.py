@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from .dense_frame import placed
 from .edge_frame import torque
+from .quick import quick
 from .so2_orders import convolved
 from .so2_plan import SO2Plan
 
@@ -46,6 +47,7 @@ class _Into(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
+    @quick
     def forward(x: Tensor, direction: Tensor, D: Tensor) -> Tensor:
         return torch.bmm(D.mT, x)
 
@@ -67,6 +69,7 @@ class _OutOf(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
+    @quick
     def forward(y: Tensor, direction: Tensor, D: Tensor) -> Tensor:
         return torch.bmm(D, y)
 
