@@ -39,7 +39,7 @@ def measure(
     generator: torch.Generator,
     alpha: float = 0.05,
     special: bool = True,
-    chunk: int = 64,
+    chunk: int = 256,
     title: str | None = None,
 ) -> AuditResult:
     """Measure how far fn(ρ_in(g) x) is from ρ_out(g) fn(x), over samples x and elements g.
