@@ -305,6 +305,23 @@ def test_compiles_to_machine_code(generator):
             assert_close(compiled(pos, src, dst), model.energy(pos, src, dst), atol=1e-10, rtol=1e-10)
 
 
+@pytest.mark.parametrize("name", ["natural", "both parities, unequal", "part unread"])
+def test_what_small_graphs_keep_changes_nothing(name, monkeypatch):
+    """Nor does a second pass over the same graph, when what was kept is used up."""
+    case, found = Case(name), []
+    for most in (edge_chunks.KEPT_BYTES, 0):
+        monkeypatch.setattr(edge_chunks, "KEPT_BYTES", most)
+        table = case.conv._table(case.Y)[0]
+        assert edge_chunks.keeps(case.conv._plan, table, case.edges) == (most > 0)
+        for retain in (False, True):
+            out = case.fused(*case.leaves)
+            for _ in range(1 + retain):
+                found.append(torch.autograd.grad(out.square().sum(), case.leaves, retain_graph=retain))
+    for other in found[1:]:
+        for ours, theirs in zip(found[0], other):
+            assert_close(ours, theirs, **EXACT)
+
+
 @pytest.mark.parametrize("name", ["vectors", "repeated", "scalars"])
 def test_degrees_below_two_need_no_chunks_on_small_graphs(name, monkeypatch):
     """Both ways give the same, and a large graph takes the other one."""

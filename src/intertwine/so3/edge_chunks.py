@@ -16,6 +16,8 @@ CACHE_BYTES = 1 << 21  # products of one chunk on the CPU; measured
 CHUNK_BYTES_ELSEWHERE = 1 << 30  # and where there is no cache to fit
 LEAST_EDGES = 32  # below, a call costs more than its arithmetic
 Constants = tuple[Tensor, Tensor, Tensor]  # plan.table, plan.entries, plan.entry_weights
+KEPT_BYTES = 1 << 20  # of T(Y) and senders: on the CPU, a graph of one chunk and less than this keeps them to the end
+_KEPT = ("T", "x")
 _SMALL = 400  # torch.bmm leaves the fast library below this many products per matrix
 
 
@@ -60,8 +62,9 @@ class _Work:
     Fresh memory costs more than the arithmetic here (the system hands it out page by page), and so do views.
     """
 
-    def __init__(self, source: Source, columns: Tensor, edges: int, store: dict[str, Tensor]):
+    def __init__(self, source: Source, columns: Tensor, edges: int, store: dict[str, Tensor], keep: bool = False):
         self.source, self.columns, self.edges, self._store = source, columns, edges, store
+        self._own: dict[str, Tensor] = {} if keep else store  # what no other source may take the place of
         self._made: dict[str, tuple[Tensor, Tensor]] = {}
         self._bands: dict[str, list[Tensor]] = {}
         self._components: dict[str, list[list[Tensor]]] = {}
@@ -69,10 +72,10 @@ class _Work:
     def empty(self, name: str, *shape: int) -> tuple[Tensor, Tensor]:
         """The memory called `name` as [edges, a, b] and as [edges, a · b]."""
         if name not in self._made:
-            need = self.edges * math.prod(shape)
-            if name not in self._store or self._store[name].numel() < need:
-                self._store[name] = self.columns.new_empty(need)
-            flat = self._store[name][:need].view(self.edges, -1)
+            need, store = self.edges * math.prod(shape), self._own if name in _KEPT else self._store
+            if name not in store or store[name].numel() < need:
+                store[name] = self.columns.new_empty(need)
+            flat = store[name][:need].view(self.edges, -1)
             self._made[name] = flat.view(self.edges, *shape), flat
         return self._made[name]
 
@@ -153,29 +156,53 @@ class _Work:
         gY.addmm_(flat, self.columns.T)
 
 
-def _chunks(s: Source, table: Tensor, edges: int, store: dict[str, Tensor]) -> Iterator[tuple]:
+def _chunk_edges(s: Source, table: Tensor) -> int:
+    """The most edges of a chunk."""
+    bytes_ = CACHE_BYTES if table.device.type == "cpu" else CHUNK_BYTES_ELSEWHERE
+    return max(LEAST_EDGES, bytes_ // (s.rows * s.channels * table.element_size()))
+
+
+def keeps(plan: EdgePlan, table: Tensor, edges: int) -> bool:
+    """Whether the graph is so small that what `value` makes of it is worth keeping for its first derivative."""
+    numbers = sum(s.dim * (s.rows + s.channels) for s in plan.sources)
+    small = table.device.type == "cpu" and edges * numbers * table.element_size() <= KEPT_BYTES
+    return small and all(0 < edges <= _chunk_edges(s, table) for s in plan.sources)
+
+
+def _chunks(s: Source, table: Tensor, edges: int, store: dict[str, Tensor], keep: bool = False) -> Iterator[tuple]:
     """For every chunk of edges the working memory, and what cuts the chunk out of a tensor over edges."""
     columns = table.narrow(1, s.table, s.dim * s.rows)
-    bytes_ = CACHE_BYTES if table.device.type == "cpu" else CHUNK_BYTES_ELSEWHERE
-    most = max(LEAST_EDGES, bytes_ // (s.rows * s.channels * table.element_size()))
+    most = _chunk_edges(s, table)
     size = max(1, -(-edges // max(1, -(-edges // most))))
     work = None
     for start in range(0, edges, size):
         count = min(size, edges - start)
         if work is None or work.edges != count:  # the last chunk may be shorter: other views, the same memory
-            work = _Work(s, columns, count, store)
+            work = _Work(s, columns, count, store, keep)
         yield work, lambda t, start=start, count=count: t.narrow(0, start, count)
 
 
-def value(plan: EdgePlan, table: Tensor, x: Tensor, Y: Tensor, w: Tensor, src: Tensor, dst: Tensor, n: int) -> Tensor:
-    """The sum over edges, [n, dim_out]."""
+def value(
+    plan: EdgePlan,
+    table: Tensor,
+    x: Tensor,
+    Y: Tensor,
+    w: Tensor,
+    src: Tensor,
+    dst: Tensor,
+    n: int,
+    kept: list | None = None,
+) -> Tensor:
+    """The sum over edges, [n, dim_out]. kept: takes the working memory of every source, of a graph that `keeps`."""
     totals, store = [], {}
     for s in plan.sources:
         nodes, total = _block(x, s), x.new_zeros(n, s.rows * s.channels)
-        for work, cut in _chunks(s, table, len(Y), store):
+        for work, cut in _chunks(s, table, len(Y), store, kept is not None):
             T, a = work.matrices("T", cut(Y)), work.sender("x", nodes, cut(src))
             work.bmm(T.mT, a, work.rows("z")[0])
             total.index_add_(0, cut(dst), work.weigh("z", _weights(cut(w), s)))
+            if kept is not None:
+                kept.append((work, cut))
         totals.append(total)
     return _taken(torch.cat(totals, 1), plan.pieces, plan.unit)
 
@@ -190,17 +217,21 @@ def first(
     src: Tensor,
     dst: Tensor,
     needs: tuple[bool, bool, bool],
+    kept: list | None = None,
 ) -> list[Tensor | None]:
-    """Derivatives of ⟨g, out⟩ by x, Y and w, those that are needed."""
+    """Derivatives of ⟨g, out⟩ by x, Y and w, those that are needed. kept: by `value`; it is used up."""
     need_x, need_Y, need_w = needs
     gx = torch.zeros_like(x) if need_x else None
     gY, gw = torch.zeros_like(Y) if need_Y else None, w.new_empty(w.shape) if need_w else None
     store: dict[str, Tensor] = {}
-    for s, pieces in zip(plan.sources, plan.source_pieces):
+    for k, (s, pieces) in enumerate(zip(plan.sources, plan.source_pieces)):
         nodes, received = _block(x, s), _taken(g, pieces, plan.unit)
         total = torch.zeros_like(nodes) if need_x else None
-        for work, cut in _chunks(s, table, len(Y), store):
-            T, a = work.matrices("T", cut(Y)), work.sender("x", nodes, cut(src))
+        for work, cut in _chunks(s, table, len(Y), store) if kept is None else kept[k : k + 1]:
+            if kept is None:
+                T, a = work.matrices("T", cut(Y)), work.sender("x", nodes, cut(src))
+            else:
+                T, a = work.empty("T", s.dim, s.rows)[0], work.feature("x")[0]
             work.receiver("g", received, cut(dst))
             if need_w:
                 work.bmm(T.mT, a, work.rows("z")[0])

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..maps.diagrams.apply import _transforming
-from .edge_chunks import Constants, first, plain, second, value
+from .edge_chunks import Constants, first, keeps, plain, second, value
 from .paths import EdgePlan
 from .quick import quick
 
@@ -43,7 +43,8 @@ class EdgeSum(torch.autograd.Function):
         needs = tuple(ctx.needs_input_grad[:3])
         if not torch.is_grad_enabled() and not _transforming():  # nobody differentiates the derivative
             x, Y, w, table, src, dst = ctx.saved_tensors
-            return *first(ctx.plan, table, g, x, Y, w, src, dst, needs), None, None, None, None, None
+            kept, ctx.kept = getattr(ctx, "kept", None), None
+            return *first(ctx.plan, table, g, x, Y, w, src, dst, needs, kept), None, None, None, None, None
         found = iter(EdgeSumGrad.apply(g, *ctx.saved_tensors, ctx.n, ctx.plan, needs) if any(needs) else ())
         return *(next(found) if need else None for need in needs), None, None, None, None, None
 
@@ -64,7 +65,9 @@ class _DirectEdgeSum(torch.autograd.Function):
     def forward(ctx, *inputs):
         """The sum, in chunks of edges."""
         EdgeSum.setup_context(ctx, inputs, None)
-        return EdgeSum.forward(*inputs)
+        x, Y, w, table, src, dst, n, plan = inputs
+        ctx.kept = [] if any(ctx.needs_input_grad) and keeps(plan, table, len(Y)) else None
+        return value(plan, table, x, Y, w, src, dst, n, ctx.kept)
 
     backward = EdgeSum.backward
 
