@@ -103,7 +103,7 @@ def test_metrics_of_single_frames():
     model = FrameAverage(EnergyAndForces(), Nested({"pos": Points(group)}), rep_out, frame="stochastic")
     data, generator = {"pos": cloud(20, 5, 3)}, torch.Generator().manual_seed(0)
     drawn = symmetry_metrics(model, data, generator=generator)
-    assert set(drawn) == {"Rot-I", "Refl-I", "Perc", "F-Rot-E", "F-Refl-E", "within_frame_std"}
+    assert set(drawn) == {"Rot-I", "Refl-I", "Perc", "Pos", "F-Rot-E", "F-Refl-E", "within_frame_std"}
     assert min(drawn.values()) > 1e-4
     whole = symmetry_metrics(model.eval(), data, generator=generator)
     assert max(value for name, value in whole.items() if name != "within_frame_std") < 1e-10

@@ -10,6 +10,7 @@ from ..groups.group import Element
 from ..groups.matrix import E
 from ..reps.containers import named_tensors
 from .average import Symmetrizer
+from .fold import owner_of, repeat, unfold, weighted_sum
 from .stochastic_frame import StochasticFrame
 
 
@@ -25,6 +26,7 @@ def symmetry_metrics(
     """Mean changes of a model's outputs under motions of its input, in the mode (train or eval) that it is in.
 
     `Rot-I` and `Refl-I` are mean |ΔE| per sample under turns and turned mirrors, `Perc` mean |ΔE/E| under turns;
+    `Pos` is the mean |Δ| of the numbers of the input as the model sees it, averaged over its elements, under turns;
     `F-Rot-E` and `F-Refl-E` mean |ΔF| per atom where the output is a dict with forces; for a `StochasticFrame`
     `within_frame_std` is the standard deviation of E over the elements of the frame, root mean square over samples.
     Mirrors are tried for SO(d) and SE(d) too, which do not promise them. energy, forces: the keys in a dict of outputs;
@@ -37,15 +39,17 @@ def symmetry_metrics(
     found: dict[str, list[Tensor]] = {}
     with torch.no_grad():
         y = model(x, generator=generator)
-        E0 = _energy(y, energy)
+        E0, seen = _energy(y, energy), _seen(model, x, generator)
         for name, mirror in (("Rot", False), ("Refl", True)):
             for _ in range(elements):
                 g = _motion(group, mirror, generator)
-                expected, moved = model.rep_out(g, y), model(model.rep_in(g, x), generator=generator)
+                turned = model.rep_in(g, x)
+                expected, moved = model.rep_out(g, y), model(turned, generator=generator)
                 change = (_energy(moved, energy) - E0).abs()
                 found.setdefault(f"{name}-I", []).append(change.mean())
                 if not mirror:
                     found.setdefault("Perc", []).append((change / E0.abs().clamp_min(1e-300)).mean())
+                    found.setdefault("Pos", []).append((_seen(model, turned, generator) - seen).abs().mean())
                 if forces in named_tensors(y):
                     off = (moved[forces] - expected[forces]).norm(dim=-1)
                     found.setdefault(f"F-{name}-E", []).append(off.mean())
@@ -57,6 +61,18 @@ def symmetry_metrics(
 
 def _energy(y: Any, key: str) -> Tensor:
     return y if isinstance(y, Tensor) else y[key]
+
+
+def _seen(model: Symmetrizer, x: Any, generator: torch.Generator) -> Tensor:
+    """All real numbers of the input, moved as the model sees them, averaged over the elements."""
+    elements = model.source(x, generator=generator)
+    B, K = elements.weight.shape
+    device = elements.weight.device
+    sample, copy = torch.arange(B, device=device).repeat(K), torch.arange(K, device=device).repeat_interleave(B)
+    g = model.rep_in.group.inverse(model.rep_in.group.take(elements.g, (sample, copy)))
+    copies = unfold(model.rep_in(g, repeat(model.rep_in, x, K)), K, "symmetry_metrics")
+    mean = weighted_sum(copies, elements.weight.T, owner_of(x))
+    return torch.cat([t.flatten() for t in named_tensors(mean).values() if t.is_floating_point()])
 
 
 def _motion(group: O | E, mirror: bool, generator: torch.Generator) -> Element:
