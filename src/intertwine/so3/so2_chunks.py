@@ -28,7 +28,7 @@ def chunks(plan: SO2Plan, x: Tensor, blocks: list[Tensor], *, slopes: bool) -> I
     edges = len(blocks[0])
     most = max(LEAST_EDGES, (CACHE_BYTES if x.device.type == "cpu" else CHUNK_BYTES_ELSEWHERE) // chunk_bytes(plan, x))
     size = -(-edges // max(1, -(-edges // most)))
-    dense = [D.narrow(0, 0, size) for D in blocks] if len(blocks) == 2 else None
+    dense = [D.narrow(0, 0, size) for D in blocks] if plan.are_dense(blocks) else None
     whole = _Work(plan, x, size, dense, slopes) if edges else None
     for start in range(0, edges, max(size, 1)):
         count = min(size, edges - start)
@@ -106,7 +106,7 @@ class _Work:
 
     def set_frames(self, blocks: list[Tensor]) -> None:
         """The matrices of the chunk's edges."""
-        if len(blocks) == 2:
+        if self.plan.are_dense(blocks):
             for side, dense in zip((self.source, self.target), blocks):
                 side.frames, side.across = dense, dense.mT
             return

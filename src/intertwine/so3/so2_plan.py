@@ -47,6 +47,10 @@ class SO2Plan:
         """Numbers of a flat feature in the frame; side 0: in, 1: out."""
         return self.spans(self.mmax)[-1][side].stop
 
+    def are_dense(self, frames: Sequence[Tensor]) -> bool:
+        """Whether frames are two matrices with all degrees, in and out (`dense_frame`), not a block for each degree."""
+        return [D.shape[1] for D in frames] == [(self.lmax_in + 1) ** 2, (self.lmax_out + 1) ** 2]
+
     @property
     def scale_numel(self) -> int:
         """Factors of the inputs of one edge: one for each order m >= 0, degree and channel."""

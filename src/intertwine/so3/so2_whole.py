@@ -28,7 +28,9 @@ def whole_sum(
     n: int,
 ) -> Tensor:
     """Σ_{edges src → dst} D W(s ∘ Dᵀ x_src), [n, components, channels]; inputs as those of `SO2EdgeSum`."""
-    into, back = blocks if len(blocks) == 2 else (placed(blocks, l, plan.mmax) for l in (plan.lmax_in, plan.lmax_out))
+    into, back = (
+        blocks if plan.are_dense(blocks) else (placed(blocks, l, plan.mmax) for l in (plan.lmax_in, plan.lmax_out))
+    )
     y = _Into.apply(x.index_select(0, src), direction, into).flatten(1)
     if scale is not None:
         factors = scale.split([plan.widths(m)[0] for m in range(plan.mmax + 1)], 1)
