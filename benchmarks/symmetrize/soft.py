@@ -15,7 +15,7 @@ from intertwine.models.tensors import EMLP
 from intertwine.symmetrize import SoftEquivariance, relax, soft_layers
 
 COLUMN = "penalty and its gradient"
-LARGEST = 10_000  # basis maps that a dense projector of one layer may have
+LARGEST = 2_000  # basis maps that a dense projector of one layer may have: at width 128 it takes gigabytes
 
 
 def about(axis: int) -> MatrixGroup:
