@@ -120,7 +120,7 @@ def ours(numbers: Numbers) -> str:
 CLAIM = Claim(
     name="nero",
     system="NERO",
-    symbol="intertwine.audit.nero",
+    symbol="intertwine.audit.NeroResult",
     arxiv="2305.19889",
     statement="two CNNs on digits, one trained upright and one on turned digits, differ little in accuracy at 0° and "
     "widely along the orbit; with labels hidden, the consensus ranks models and angles as labels do (rank correlation "
