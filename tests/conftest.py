@@ -6,6 +6,7 @@ from pathlib import Path
 
 os.environ.setdefault("MPLBACKEND", "Agg")  # no test may need a screen; set before anything imports matplotlib
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # pytest-xdist gives each worker a core; more threads would only fight
+os.environ["INTERTWINE_RATES"] = os.devnull  # what `bench so3 --tune` measured here must not decide what tests see
 
 import hypothesis
 import pytest
