@@ -17,7 +17,7 @@ from models.atoms.springs import Springs
 NETWORKS = {
     "NequIP": lambda g: NequIP(SPECIES, cutoff=CUTOFF, layers=2, channels=2, radial=(4,), generator=g),
     "MACE": lambda g: MACE(
-        SPECIES, cutoff=CUTOFF, edge_degree=1, channels=2, correlation=2, radial=(4,), readout=2, generator=g
+        SPECIES, cutoff=CUTOFF, layers=1, edge_degree=1, channels=2, correlation=2, radial=(4,), readout=2, generator=g
     ),
 }
 
