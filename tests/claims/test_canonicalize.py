@@ -1,40 +1,17 @@
 """Canonicalization with a prior (arXiv:2310.01647): a frozen network on digits, and the quarter turns it never saw."""
 
-import gzip
-
-import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from claims.claim import Claim, Numbers, data_folder
+from claims.claim import Claim, Numbers
+from claims.digits import mnist, small
 from intertwine.groups import Cyclic
 from intertwine.reps import Images, Invariant
 from intertwine.symmetrize import Canonicalize, GroupAverage
 
 GROUP = Cyclic(4)
 TURN = Images(GROUP)
-
-
-def small() -> tuple[torch.Tensor, torch.Tensor]:
-    """The 1,797 digits of scikit-learn, 8 x 8."""
-    images, labels = pytest.importorskip("sklearn.datasets").load_digits(return_X_y=True)
-    return torch.tensor(images, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16, torch.tensor(labels)
-
-
-def mnist() -> tuple[torch.Tensor, torch.Tensor]:
-    """The 10,000 test images of MNIST, at half size: 14 x 14."""
-    folder = data_folder("mnist")
-    if folder is None:
-        raise FileNotFoundError(
-            "the full claim needs t10k-images-idx3-ubyte.gz and its labels in $INTERTWINE_DATA/mnist"
-        )
-    pixels, labels = (
-        np.frombuffer(gzip.decompress((folder / f"t10k-{name}-ubyte.gz").read_bytes()), np.uint8)
-        for name in ("images-idx3", "labels-idx1")
-    )
-    images = torch.tensor(pixels[16:].reshape(-1, 1, 28, 28) / 255, dtype=torch.float32)
-    return nn.functional.avg_pool2d(images, 2), torch.tensor(labels[8:].astype(np.int64))
 
 
 def cnn(side: int, width: int, out: int) -> nn.Module:
@@ -73,6 +50,8 @@ def one_run(images: str, train: int, epochs: int, seed: int) -> Numbers:
     """Accuracies upright and turned, as pretrained, averaged over turns, and canonicalized."""
     generator = torch.Generator().manual_seed(seed)
     x, y = {"small": small, "mnist": mnist}[images]()
+    if images == "mnist":
+        x = nn.functional.avg_pool2d(x, 2)  # 14 x 14
     order = torch.randperm(len(x), generator=generator)
     x, y, x_test, y_test = x[order[:train]], y[order[:train]], x[order[train:]], y[order[train:]]
     with torch.random.fork_rng(devices=[]):

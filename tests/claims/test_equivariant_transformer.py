@@ -1,41 +1,19 @@
 """Equivariant transformers (arXiv:1901.11399): digits under projective warps, read in the pose found for them."""
 
-import gzip
 import math
 
-import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy, interpolate, pad
 
-from claims.claim import Claim, Numbers, data_folder
+from claims.claim import Claim, Numbers
+from claims.digits import mnist, small
 from intertwine.models.images import EquivariantTransformer, Pose, TransformedClassifier, TransformerSequence, look
 
 MODELS = ("CNN", "log-polar CNN", "spatial transformer", "ETN")
 STAGES = ("x-shear", "hyperbolic")
 RESNET18 = 11_689_512  # parameters
-
-
-def small() -> tuple[Tensor, Tensor]:
-    """The 1,797 digits of scikit-learn, 8 x 8."""
-    images, labels = pytest.importorskip("sklearn.datasets").load_digits(return_X_y=True)
-    return torch.tensor(images, dtype=torch.float32).reshape(-1, 1, 8, 8) / 16, torch.tensor(labels)
-
-
-def mnist() -> tuple[Tensor, Tensor]:
-    """The 10,000 test images of MNIST, 28 x 28."""
-    folder = data_folder("mnist")
-    if folder is None:
-        raise FileNotFoundError(
-            "the full claim needs t10k-images-idx3-ubyte.gz and its labels in $INTERTWINE_DATA/mnist"
-        )
-    pixels, labels = (
-        np.frombuffer(gzip.decompress((folder / f"t10k-{name}-ubyte.gz").read_bytes()), np.uint8)
-        for name in ("images-idx3", "labels-idx1")
-    )
-    images = torch.tensor(pixels[16:].reshape(-1, 1, 28, 28) / 255, dtype=torch.float32)
-    return images, torch.tensor(labels[8:].astype(np.int64))
 
 
 def distortions(count: int, generator: torch.Generator) -> Tensor:
