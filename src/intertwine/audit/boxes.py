@@ -221,7 +221,7 @@ def _cluster(
         k, i = divmod(int(flat), scores.shape[1])
         if scores[k, i] <= 0 or share[k] <= 0:
             continue
-        iou = _iou(boxes[k, i], means)
+        iou = box_iou(torch.from_numpy(boxes[k, i, None]), torch.from_numpy(means))[0].numpy()
         iou[[c.label != labels[k, i] or k in c.members for c in clusters]] = -1
         best = int(iou.argmax()) if len(iou) else -1
         if best < 0 or iou[best] < SAME:
@@ -230,9 +230,3 @@ def _cluster(
         clusters[best].add(boxes[k, i], scores[k, i], k, share[k] * (scores[k, i] if by_score else 1.0))
         means[best] = clusters[best].mean
     return clusters
-
-
-def _iou(one: np.ndarray, many: np.ndarray) -> np.ndarray:
-    both = np.clip(np.minimum(one[2:], many[:, 2:]) - np.maximum(one[:2], many[:, :2]), 0, None).prod(1)
-    union = (one[2:] - one[:2]).prod() + (many[:, 2:] - many[:, :2]).prod(1) - both
-    return both / np.maximum(union, np.finfo(float).tiny)
