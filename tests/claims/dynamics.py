@@ -1,5 +1,7 @@
 """The n-body experiment that several papers share: from frame 30 of charged points to their positions at frame 40."""
 
+import copy
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -12,12 +14,17 @@ from intertwine.data import charged
 from intertwine.groups import SO
 from intertwine.reps import Points
 
+VALID = 1_000_000  # seeds of systems for validation start here
+EVERY = 20  # epochs between validations
 Inputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # positions, velocities [systems, n, 3], charges [systems, n]
 
 
 @dataclass(frozen=True)
 class Task:
-    """Inputs and targets for training and for the test, float32; the test set also turned, each system by its own."""
+    """Inputs and targets for training and for the test, float32; the test set also turned, each system by its own.
+
+    valid: systems that choose among the epochs of a training, or none.
+    """
 
     train: Inputs
     train_target: torch.Tensor
@@ -25,10 +32,12 @@ class Task:
     test_target: torch.Tensor
     turned: Inputs
     turned_target: torch.Tensor
+    valid: Inputs | None = None
+    valid_target: torch.Tensor | None = None
 
 
-def task(train: int, test: int, seed: int, now: int = 30, then: int = 40) -> Task:
-    """Published charged motions; training and test systems come from different seeds."""
+def task(train: int, test: int, seed: int, now: int = 30, then: int = 40, valid: int = 0) -> Task:
+    """Published charged motions; systems for training, for the test and for validation come from different seeds."""
 
     def draw(systems: int, seed: int) -> tuple[Inputs, torch.Tensor]:
         steps = 100 * (then + 1) + 1
@@ -38,7 +47,8 @@ def task(train: int, test: int, seed: int, now: int = 30, then: int = 40) -> Tas
     (x, v, q), target = draw(test, 2 * seed + 1)
     turn = SO(3).sample(test, generator=torch.Generator().manual_seed(seed))
     act = Points(SO(3))
-    return Task(*draw(train, 2 * seed), (x, v, q), target, (act(turn, x), act(turn, v), q), act(turn, target))
+    turned = (act(turn, x), act(turn, v), q), act(turn, target)
+    return Task(*draw(train, 2 * seed), (x, v, q), target, *turned, *(draw(valid, VALID + seed) if valid else ()))
 
 
 def train_dynamics(
@@ -55,6 +65,7 @@ def train_dynamics(
 
     make: the model from a generator of its weights; it is called as model(positions, velocities, charges). Adam, a
     learning rate that falls to zero as a cosine, epochs in whole batches. turn: turn each system of a batch at random.
+    With systems for validation, the weights that are tested are the best of every twentieth epoch and the last.
     """
     generator = torch.Generator().manual_seed(seed)
     model = make(generator)
@@ -63,7 +74,9 @@ def train_dynamics(
     steps = max(1, count // batch)
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * steps)
     act, began = Points(SO(3)), time.process_time()
-    for _ in range(epochs):
+    best, chosen_weights = math.inf, None
+    for epoch in range(1, epochs + 1):
+        model.train()
         order = torch.randperm(count, generator=generator)
         for k in range(steps):
             chosen = order[k * batch : (k + 1) * batch]
@@ -75,6 +88,12 @@ def train_dynamics(
             nn.functional.mse_loss(model(x, v, q), target).backward()
             optimizer.step()
             schedule.step()
+        if data.valid is not None and (epoch % EVERY == 0 or epoch == epochs):
+            found = error(model, data.valid, data.valid_target)
+            if found < best:
+                best, chosen_weights = found, copy.deepcopy(model.state_dict())
+    if chosen_weights is not None:
+        model.load_state_dict(chosen_weights)
     seconds = time.process_time() - began
     return {
         "error": error(model, data.test, data.test_target),

@@ -12,6 +12,7 @@ MODELS = {
     "radial field": lambda generator: RadialField(generator=generator),
     "GNN": lambda generator: MessagePassing(generator=generator),
     "TFN": lambda generator: TFN(generator=generator),
+    "TFN with charges on edges": lambda generator: TFN(edge_charges=True, generator=generator),
     "EGNN": lambda generator: EGNNDynamics(generator=generator),
 }
 

@@ -53,27 +53,21 @@ class Degrees:
         """The degrees that have orders ±m."""
         return [l for l in sorted(self.channels) if l >= m]
 
-    def packed(self, y: Orders, m: int) -> Tensor:
-        """What the edges carry in orders ±m: [edges, 1 or 2, channels of all degrees]."""
+    def of_degree(self, y: Orders, m: int, l: int) -> Tensor:
+        """What the edges carry of degree l in orders ±m: [edges, 1 or 2, channels of l]."""
         rows = y[m].unsqueeze(1) if m == 0 else y[m]
-        degrees = self.of_order(m)
-        if degrees == list(range(m, self.lmax + 1)) and all(self.channels[l] == self.widest for l in degrees):
-            return rows.flatten(-2)
-        return torch.cat([rows[:, :, l - m, : self.channels[l]] for l in degrees], -1)
+        return rows[:, :, l - m, : self.channels[l]]
 
-    def unpacked(self, packed: list[Tensor]) -> Orders:
-        """Back from `packed`, for all orders."""
-        out = []
-        for m, rows in enumerate(packed):
-            found = dict(zip(self.of_order(m), rows.split([self.channels[l] for l in self.of_order(m)], -1)))
-            nothing = rows.new_zeros(*rows.shape[:2], self.widest)
-            wide = [
-                nn.functional.pad(found[l], (0, self.widest - self.channels[l])) if l in found else nothing
-                for l in range(m, self.lmax + 1)
-            ]
-            stacked = torch.stack(wide, 2)
-            out.append(stacked.squeeze(1) if m == 0 else stacked)
-        return tuple(out)
+    def joined(self, found: dict[int, Tensor], m: int, like: Tensor) -> Tensor:
+        """Orders ±m of all degrees, from `of_degree` of some; zeros for the others."""
+        sign = 2 if m else 1
+        nothing = like.new_zeros(len(like), sign, self.widest)
+        wide = [
+            nn.functional.pad(found[l], (0, self.widest - self.channels[l])) if l in found else nothing
+            for l in range(m, self.lmax + 1)
+        ]
+        stacked = torch.stack(wide, 2)
+        return stacked.squeeze(1) if m == 0 else stacked
 
 
 class TensorFieldKernel(nn.Module):
@@ -117,7 +111,7 @@ class TensorFieldKernel(nn.Module):
 
     def weights(
         self, scalars: Float[Tensor, "edges 1+edge_scalars"], apart: Tensor | None = None
-    ) -> list[Float[Tensor, "edges 2*min(k,l)+1 channels_in channels_out"]]:
+    ) -> dict[tuple[int, int], list[Float[Tensor, "edges channels_in channels_out"]]]:
         """The kernel of each pair of degrees in the frame: order 0, then for m = 1.. the part that keeps the sign of
         the order and the part that changes it. Edges that are not `apart` (of length 0) have no direction: J = 0 alone.
         """
@@ -125,36 +119,39 @@ class TensorFieldKernel(nn.Module):
         for A, b, gain, offset in zip(self.matrices, self.shifts, self.gains, self.offsets):
             x = nn.functional.layer_norm(torch.baddbmm(b, x, A), A.shape[-1:]) * gain + offset
             x = torch.relu(x)
-        found = []
+        found = {}
         for (k, l), h, last, T in zip(self.pairs, x.unbind(), self.last, self._frames(scalars)):
-            w = h @ torch.einsum("mj,hjio->hmio", T, last).flatten(1)
+            rows = [h @ A.flatten(1) for A in torch.einsum("mj,hjio->mhio", T, last).unbind()]
             if apart is not None:
-                scalar = h @ torch.einsum("m,hio->hmio", T[:, 0], last[:, 0]).flatten(1) if k == l else 0 * w
-                w = torch.where(apart[:, None], w, scalar)
-            found.append(w.unflatten(1, (len(T), *last.shape[2:])))
+                alone = h @ last[:, 0].flatten(1) if k == l else torch.zeros_like(rows[0])
+                rows = [torch.where(apart[:, None], w, t * alone) for t, w in zip(T[:, 0], rows)]
+            found[k, l] = [w.unflatten(1, last.shape[2:]) for w in rows]
         return found
 
-    def forward(self, y: Orders, weights: list[Tensor]) -> Orders:
+    def forward(self, y: Orders, weights: dict[tuple[int, int], list[Tensor]]) -> Orders:
         """Features of the edges of `rep_in` to those of `rep_out`, all in the frame."""
         out = []
         for m in range(self.target.lmax + 1):
-            if m > self.source.lmax or not self.source.of_order(m):
-                width = sum(self.target.channels[l] for l in self.target.of_order(m))
-                out.append(y[0].new_zeros(len(y[0]), 1 if m == 0 else 2, width))
-                continue
-            x = self.source.packed(y, m)
-            if m == 0:
-                out.append(torch.bmm(x, self._matrix(weights, m, 0)))
-                continue
-            same, turned = (torch.bmm(x, self._matrix(weights, m, row)) for row in (2 * m - 1, 2 * m))
-            out.append(same + torch.stack([-turned[:, 1], turned[:, 0]], 1))
-        return self.target.unpacked(out)
+            found: dict[int, Tensor] = {}
+            for k in self.source.of_order(m):
+                x = self.source.of_degree(y, m, k)
+                turned = torch.stack([-x[:, 1], x[:, 0]], 1) if m else None
+                for l in self.target.of_order(m):
+                    if m == 0:
+                        z = _row(x, weights[k, l][0])
+                        found[l] = found[l] + z if l in found else z
+                        continue
+                    _, *signs = weights[k, l]
+                    same, other = signs[2 * m - 2 : 2 * m]
+                    z = torch.baddbmm(found[l], x, same) if l in found else torch.bmm(x, same)
+                    found[l] = torch.baddbmm(z, turned, other)
+            out.append(self.target.joined(found, m, y[0]))
+        return tuple(out)
 
-    def _matrix(self, weights: list[Tensor], m: int, row: int) -> Tensor:
-        """One matrix for each edge between all degrees that have order m."""
-        of = dict(zip(self.pairs, weights))
-        bands = [torch.cat([of[k, l][:, row] for l in self.target.of_order(m)], -1) for k in self.source.of_order(m)]
-        return torch.cat(bands, 1)
+
+def _row(x: Float[Tensor, "edges 1 i"], w: Float[Tensor, "edges i o"]) -> Float[Tensor, "edges 1 o"]:
+    """x w without a batched product, whose derivative by w, columns times rows, BLAS takes ten times as long for."""
+    return (x.mT * w).sum(1, keepdim=True)
 
 
 @lru_cache(maxsize=256)

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from ...groups import E
+from ...groups import E, Group
 from ...nn.graph import full_graph
 from ...reps import Action, Invariant, Points, Vectors
 
@@ -20,13 +20,15 @@ def all_pairs(systems: int, n: int, device: torch.device | str = "cpu") -> Int[T
 class Dynamics(nn.Module, ABC):
     """Positions at a later time from positions, velocities and charges; `move` says how.
 
-    rep_in: what E(dim) does to positions, velocities and charges; rep_out: to the later positions.
+    rep_in: what the group, E(dim) unless given, does to positions, velocities and charges; rep_out: to the later
+    positions.
     """
 
-    def __init__(self, dim: int = 3):
+    def __init__(self, dim: int = 3, group: Group | None = None):
         super().__init__()
-        self.rep_in: tuple[Action, ...] = (Points(E(dim)), Vectors(E(dim)), Invariant(E(dim)))
-        self.rep_out: Action = Points(E(dim))
+        group = E(dim) if group is None else group
+        self.rep_in: tuple[Action, ...] = (Points(group), Vectors(group), Invariant(group))
+        self.rep_out: Action = Points(group)
 
     def forward(
         self,

@@ -1,68 +1,49 @@
 """Tensor field network (arXiv:1802.08219) for moving points: features of degrees 0..L, convolved with harmonics."""
 
-import math
-
 import torch
 from torch import Tensor, nn
 
-from ...nn.gate import Gate
-from ...nn.linear import Linear
-from ...nn.perceptron import perceptron
-from ...so3 import EdgeConv, Irrep, Irreps, spherical_harmonics
+from ...groups import SE
 from .dynamics import Dynamics, edge_charges
+from .se3_attention import TensorFieldLayer, irreps, norm
+from .se3_transformer import edges_of
 
 
 class TFN(Dynamics):
-    """Charged points whose features are irreps: charge, |v| and v in, a displacement out.
+    """Charged points whose features are irreps: charge and velocity in, a displacement out.
 
-    h_i ← gate(W Σ_j R(d_ij, q_i q_j) ⊙ (h_j ⊗ Y(x_j - x_i)) + W' h_i), R a perceptron of width `radial`; the last layer
-    has no gate and gives one vector, which is added to x. hidden: channels of every degree 0..`degree`, with parity
-    (-1)^l; Y up to twice the degree. Three dimensions. Raises ValueError for sizes below 1.
-    Source: arXiv:1802.08219, as a baseline in arXiv:2102.09844, section 5.1.
+    h_i ← η(mean_j W(x_j - x_i) h_j + W' h_i), with the `TensorFieldKernel` for W and a network of the lengths of each
+    degree for η; the last layer has no η and gives one vector, which is added to x. hidden: channels of each degree
+    0..`degree`. The kernel knows the distance alone, and no step multiplies what a node carries by what it receives:
+    q_i q_j, which the other networks of charged points are given, it has to build. edge_charges: give it that too, as
+    the published baseline does not. Equivariant under SE(3), not reflections. Raises ValueError for sizes below 1.
+    Source: arXiv:1802.08219, as a baseline in arXiv:2102.09844, section 5.1 (the default sizes).
     """
 
     def __init__(
         self,
-        hidden: int = 32,
+        hidden: int = 16,
         degree: int = 1,
         layers: int = 4,
         *,
-        radial: int = 32,
+        edge_charges: bool = False,
         generator: torch.Generator | None = None,
     ):
-        super().__init__(3)
-        if min(hidden, degree, layers, radial) < 1:
-            raise ValueError(f"TFN: sizes must be at least 1, got {hidden=}, {degree=}, {layers=}, {radial=}")
-        self.degree = 2 * degree
-        wanted = Irreps([(hidden, Irrep(l, (-1) ** l)) for l in range(degree + 1)])
-        rep = Irreps("2x0e + 1x1o")
-        self.radial, self.convs, self.mix, self.own, self.gates = (nn.ModuleList() for _ in range(5))
-        for layer in range(layers):
-            last = layer == layers - 1
-            scalars = Irreps([(hidden, Irrep(0, 1))])
-            gate = nn.Identity() if last else Gate(scalars, nn.functional.silu, Irreps([*_blocks(wanted)[1:]]))
-            out = Irreps("1x1o") if last else gate.rep_in
-            conv = EdgeConv(rep, self.degree, wanted if not last else out)
-            sizes = [2, radial, radial, math.prod(conv.weight_shape)]
-            self.radial.append(perceptron(sizes, generator=generator))
-            self.convs.append(conv)
-            self.mix.append(Linear(conv.rep_out, out, bias=False, generator=generator))
-            self.own.append(Linear(rep, out, bias=not last, generator=generator))
-            self.gates.append(gate)
-            rep = wanted
+        super().__init__(3, SE(3))
+        if min(hidden, degree, layers) < 1:
+            raise ValueError(f"TFN: sizes must be at least 1, got {hidden=}, {degree=}, {layers=}")
+        self.edge_charges, self.degree = edge_charges, degree
+        reps = [irreps({0: 1, 1: 1}), *[irreps(dict.fromkeys(range(degree + 1), hidden))] * (layers - 1)]
+        ends = [*reps[1:], irreps({1: 1})]
+        self.convolutions = nn.ModuleList(
+            TensorFieldLayer(a, b, int(edge_charges), generator=generator) for a, b in zip(reps, ends)
+        )
+        self.norms = nn.ModuleList([*(norm("mlp", rep, generator) for rep in ends[:-1]), nn.Identity()])
 
     def move(self, x: Tensor, v: Tensor, q: Tensor, edge_index: Tensor) -> Tensor:
         """x and the displacement."""
-        source, target = edge_index
-        r = x.index_select(0, source) - x.index_select(0, target)
-        distance = torch.linalg.vector_norm(r, dim=1, keepdim=True)
-        radial, Y = torch.cat([distance, edge_charges(q, edge_index)], 1), spherical_harmonics(r, self.degree)
-        h = torch.cat([q[:, None], torch.linalg.vector_norm(v, dim=1, keepdim=True), v], 1)
-        for network, conv, mix, own, gate in zip(self.radial, self.convs, self.mix, self.own, self.gates):
-            weight = network(radial).unflatten(1, conv.weight_shape)
-            h = gate(mix(conv(h, Y, weight, source, target)) + own(h))
+        edges = edges_of(x, edge_index, edge_charges(q, edge_index) if self.edge_charges else None, self.degree)
+        h = torch.cat([q[:, None], v], 1)
+        for convolution, nonlinearity in zip(self.convolutions, self.norms):
+            h = nonlinearity(convolution(h, edges))
         return x + h
-
-
-def _blocks(irreps: Irreps) -> list[tuple[int, Irrep]]:
-    return [(c, irrep) for irrep, c in irreps.blocks]
