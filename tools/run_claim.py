@@ -17,7 +17,7 @@ def load() -> dict[str, Claim]:
     found = {}
     for path in sorted((ROOT / "tests" / "claims").glob("test_*.py")):
         spec = importlib.util.spec_from_file_location(f"claims.{path.stem}", path)
-        module = importlib.util.module_from_spec(spec)
+        module = sys.modules[spec.name] = importlib.util.module_from_spec(spec)  # by name, for processes of its own
         spec.loader.exec_module(module)
         if hasattr(module, "CLAIM"):
             found[module.CLAIM.name] = module.CLAIM
