@@ -23,8 +23,8 @@ class Setting:
         self.layer = nn.Linear(self.irreps, self.irreps, bias=False, generator=generator).to(dtype)
 
     def intertwine(self) -> tuple[Conv, tuple[Tensor, ...]]:
-        """nn.Linear."""
-        return lambda x, w: torch.func.functional_call(self.layer, {"weight": w}, x), (self.x, self.layer.weight)
+        """nn.Linear: its map, with the weights given from outside, as the peers take them."""
+        return self.layer.map.apply, (self.x, self.layer.weight)
 
     def e3nn(self) -> tuple[Conv, tuple[Tensor, ...]] | None:
         """o3.Linear."""
