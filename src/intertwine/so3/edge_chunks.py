@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from .paths import EdgePlan, Source
+from .scratch import Store, scratch, taken
 
 CACHE_BYTES = 1 << 21  # products of one chunk on the CPU; measured
 CHUNK_BYTES_ELSEWHERE = 1 << 30  # and where there is no cache to fit
@@ -57,25 +58,30 @@ def _weights(w: Tensor, s: Source) -> list[Tensor]:
 
 
 class _Work:
-    """Working memory of one source for chunks of `edges` edges.
+    """Working memory of one source for chunks of `edges` edges, and the views of it, which cost as much as small sums.
 
-    Fresh memory costs more than the arithmetic here (the system hands it out page by page), and so do views.
+    store: shared by all sources. keep: T(Y) and senders have their own memory instead, to last until the derivative.
     """
 
-    def __init__(self, source: Source, columns: Tensor, edges: int, store: dict[str, Tensor], keep: bool = False):
-        self.source, self.columns, self.edges, self._store = source, columns, edges, store
-        self._own: dict[str, Tensor] = {} if keep else store  # what no other source may take the place of
+    def __init__(self, source: Source, columns: Tensor, edges: int, store: Store, keep: bool = False):
+        self.source, self.columns, self.edges = source, columns, edges
+        self._own: Store = {} if keep else store
         self._made: dict[str, tuple[Tensor, Tensor]] = {}
+        self.use(store)
+
+    def use(self, store: Store) -> "_Work":
+        """Take all memory but what is kept from this store."""
+        self._store = store
+        self._made = {name: views for name, views in self._made.items() if name in _KEPT}
         self._bands: dict[str, list[Tensor]] = {}
         self._components: dict[str, list[list[Tensor]]] = {}
+        return self
 
     def empty(self, name: str, *shape: int) -> tuple[Tensor, Tensor]:
         """The memory called `name` as [edges, a, b] and as [edges, a · b]."""
         if name not in self._made:
-            need, store = self.edges * math.prod(shape), self._own if name in _KEPT else self._store
-            if name not in store or store[name].numel() < need:
-                store[name] = self.columns.new_empty(need)
-            flat = store[name][:need].view(self.edges, -1)
+            store = self._own if name in _KEPT else self._store
+            flat = taken(store, name, self.columns, self.edges * math.prod(shape)).view(self.edges, -1)
             self._made[name] = flat.view(self.edges, *shape), flat
         return self._made[name]
 
@@ -169,7 +175,7 @@ def keeps(plan: EdgePlan, table: Tensor, edges: int) -> bool:
     return small and all(0 < edges <= _chunk_edges(s, table) for s in plan.sources)
 
 
-def _chunks(s: Source, table: Tensor, edges: int, store: dict[str, Tensor], keep: bool = False) -> Iterator[tuple]:
+def _chunks(s: Source, table: Tensor, edges: int, store: Store, keep: bool = False) -> Iterator[tuple]:
     """For every chunk of edges the working memory, and what cuts the chunk out of a tensor over edges."""
     columns = table.narrow(1, s.table, s.dim * s.rows)
     most = _chunk_edges(s, table)
@@ -194,7 +200,7 @@ def value(
     kept: list | None = None,
 ) -> Tensor:
     """The sum over edges, [n, dim_out]. kept: takes the working memory of every source, of a graph that `keeps`."""
-    totals, store = [], {}
+    totals, store = [], scratch(table)
     for s in plan.sources:
         nodes, total = _block(x, s), x.new_zeros(n, s.rows * s.channels)
         for work, cut in _chunks(s, table, len(Y), store, kept is not None):
@@ -223,14 +229,15 @@ def first(
     need_x, need_Y, need_w = needs
     gx = torch.zeros_like(x) if need_x else None
     gY, gw = torch.zeros_like(Y) if need_Y else None, w.new_empty(w.shape) if need_w else None
-    store: dict[str, Tensor] = {}
+    store = scratch(table)
     for k, (s, pieces) in enumerate(zip(plan.sources, plan.source_pieces)):
         nodes, received = _block(x, s), _taken(g, pieces, plan.unit)
         total = torch.zeros_like(nodes) if need_x else None
         for work, cut in _chunks(s, table, len(Y), store) if kept is None else kept[k : k + 1]:
             if kept is None:
                 T, a = work.matrices("T", cut(Y)), work.sender("x", nodes, cut(src))
-            else:
+            else:  # perhaps on another thread
+                work.use(store)
                 T, a = work.empty("T", s.dim, s.rows)[0], work.feature("x")[0]
             work.receiver("g", received, cut(dst))
             if need_w:
@@ -264,7 +271,7 @@ def second(
 ) -> list[Tensor]:
     """Derivatives by g, x, Y and w of ⟨hx, ∂x⟩ + ⟨hY, ∂Y⟩ + ⟨hw, ∂w⟩, the ∂ being those of `first`."""
     gx, gY, gw = torch.zeros_like(x), torch.zeros_like(Y), w.new_zeros(w.shape)
-    store: dict[str, Tensor] = {}
+    store = scratch(table)
     totals = []
     for s, pieces in zip(plan.sources, plan.source_pieces):
         nodes, received = _block(x, s), _taken(g, pieces, plan.unit)
