@@ -5,7 +5,8 @@ import torch
 from torch.testing import assert_close
 
 from intertwine import so3
-from intertwine.so3 import EdgeFrame, edge_frame
+from intertwine.so3 import EdgeFrame
+from intertwine.so3.frame_blocks import column_orders
 
 EXACT = {"atol": 1e-13, "rtol": 0.0}
 POLES = [[0.0, 2.0, 0.0], [0.0, -0.5, 0.0], [1e-9, 1.0, 0.0], [0.0, -1.0, 1e-9], [0.3, -0.4, 0.5]]
@@ -47,7 +48,7 @@ def test_blocks_are_wigner_matrices(lmax, vectors):
     R = frame.blocks[1][:, :, [2, 0, 1]]  # columns 0, +1, -1: y, z, x
     assert_close(R.mT @ R, torch.eye(3, dtype=torch.float64).expand_as(R), **EXACT)
     for l, D in enumerate(frame.blocks):
-        order = [l + m for m in edge_frame.column_orders(l)]
+        order = [l + m for m in column_orders(l)]
         assert_close(D, so3.wigner_D(l, R)[:, :, order], **EXACT)
 
 
@@ -61,6 +62,25 @@ def test_truncation_keeps_rows_of_the_whole(mmax, vectors, generator):
     lower = whole.truncated(2, mmax)
     for few, all_orders in zip(lower.into(x[:, :9]), EdgeFrame.from_vectors(vectors, 2, min(2, mmax)).into(x[:, :9])):
         assert_close(few, all_orders, **EXACT)
+
+
+def test_roll_turns_the_frame_about_its_edge(vectors, generator):
+    angles = draw(generator, len(vectors))
+    rolled = EdgeFrame.from_vectors(vectors, 4, 3, roll=angles)
+    R = EdgeFrame.from_vectors(vectors, 1).blocks[1][:, :, [2, 0, 1]]
+    turn = so3.axis_angle_to_matrix(angles.new_tensor([0.0, 1.0, 0.0]).expand(len(angles), 3), angles)
+    for l, D in enumerate(rolled.blocks):
+        order = [l + m for m in column_orders(min(l, 3))]
+        assert_close(D, so3.wigner_D(l, R @ turn)[:, :, order], **EXACT)
+    x, weights = draw(generator, len(vectors), 25, 2), [draw(generator, 2, 2) for _ in range(4)]
+    assert_close(wave(rolled, x, weights), wave(EdgeFrame.from_vectors(vectors, 4, 3), x, weights), atol=1e-12, rtol=0)
+    conv = so3.SO2EdgeConv(4, 4, 2, 2, mmax=3).double()
+    src, dst = torch.randint(5, (2, len(vectors)), generator=generator)
+    x = draw(generator, 5, 25, 2)
+    found = [conv(x, EdgeFrame.from_vectors(vectors, 4, 3, roll=r), src, dst) for r in (None, angles)]
+    assert_close(*found, atol=1e-12, rtol=0)
+    with pytest.raises(ValueError, match=r"9 edges need as many angles in roll, got \(3,\)"):
+        EdgeFrame.from_vectors(vectors, 2, roll=angles[:3])
 
 
 def test_back_and_forth(vectors, generator):
@@ -90,7 +110,7 @@ def test_the_roll_of_the_frame_does_not_matter(vectors, generator):
     rolled = []
     for l, D in enumerate(frame.blocks):
         zero = torch.zeros_like(angle)
-        order = [l + m for m in edge_frame.column_orders(l)]
+        order = [l + m for m in column_orders(l)]
         roll = so3.wigner_D(l, so3.angles_to_matrix(angle, zero, zero))[:, order][:, :, order]
         rolled.append(D @ roll)
     other = EdgeFrame(frame.direction, tuple(rolled), 3, 3)

@@ -5,6 +5,7 @@ import copy
 import torch
 from torch import Tensor, nn
 
+from ..maps.own_derivatives import quick
 from .law import Function
 
 WHOLE = 2**22  # values on the grid (16 MB in float32) up to which everything at once is faster on a CPU
@@ -47,6 +48,7 @@ class _OnGrid(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
+    @quick
     def forward(x, to, back, fn, most):
         return torch.cat([back @ fn(to @ part) for part in x.split(most)])
 
@@ -67,6 +69,7 @@ class _Slope(torch.autograd.Function):
     generate_vmap_rule = True
 
     @staticmethod
+    @quick
     def forward(x, g, to, back, fn, most):
         return torch.cat([_slope(fn, to, back, *parts) for parts in zip(x.split(most), g.split(most))])
 

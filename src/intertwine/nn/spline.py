@@ -8,6 +8,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from ..maps.constants import Constants
+from ..maps.own_derivatives import quick
 from .radial import _at_least, _cutoff
 
 # The squares of four neighbours add up to this on the mean: weights of deviation _SPREAD give values of variance one.
@@ -89,6 +90,7 @@ class _Spline(torch.autograd.Function):
     """
 
     @staticmethod
+    @quick
     def forward(t, weight, first, cubics, slope):
         where = first[:, None] + torch.arange(4, device=first.device)
         return nn.functional.embedding_bag(where, weight, mode="sum", per_sample_weights=_taps(cubics, t))

@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from .edge_frame import EdgeFrame, _table, column_orders, waves
+from .edge_frame import EdgeFrame
+from .frame_blocks import column_orders, wave_table, waves
 from .so2_plan import dense_places
 from .wigner import _frozen
 
@@ -53,7 +54,12 @@ def _products(lmax: int, mmax: int) -> np.ndarray:
     """The entries by the products of waves, [(2 lmax + 1)², components · columns]."""
     places, rows, columns = dense_places(lmax, mmax)
     count = 2 * lmax + 1
-    whole, dense, start, done = _table(lmax, mmax).reshape(count, count, -1), np.zeros((count, rows * columns)), 0, 0
+    whole, dense, start, done = (
+        wave_table(lmax, mmax).reshape(count, count, -1),
+        np.zeros((count, rows * columns)),
+        0,
+        0,
+    )
     for l in range(lmax + 1):
         width = len(column_orders(min(l, mmax)))
         block = whole[:, lmax - l : lmax + l + 1, start : start + width].reshape(count, -1)

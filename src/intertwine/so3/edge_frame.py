@@ -15,11 +15,11 @@ from scipy.linalg import block_diag
 from torch import Tensor
 
 from ..maps.constants import known_to_compilers
+from ..maps.own_derivatives import quick
+from .frame_blocks import frame_blocks
 from .harmonics import unit
-from .quick import quick
-from .wigner import _climb, _frozen, check_degree, generators
+from .wigner import _frozen, check_degree, generators
 
-CACHED = 1 << 16  # numbers in one chunk of matrices on the CPU; measured
 Orders = tuple[Tensor, ...]  # one tensor for each order: [E, lmax+1, C] for 0, [E, 2, lmax+1-m, C] for ±m
 
 
@@ -40,7 +40,7 @@ class EdgeFrame:
     def blocks(self) -> tuple[Tensor, ...]:
         """The matrix D of every degree, made when first asked for: convolutions of low degree go without."""
         if self._blocks is None:
-            self._blocks = _matrices(self.direction.detach(), self.lmax, self.mmax)
+            self._blocks = frame_blocks(self.direction.detach(), self.lmax, self.mmax)
         return self._blocks
 
     @property
@@ -49,10 +49,20 @@ class EdgeFrame:
         return self._blocks is None
 
     @classmethod
-    def from_vectors(cls, vectors: Float[Tensor, "edges 3"], lmax: int, mmax: int | None = None) -> "EdgeFrame":
+    def from_vectors(
+        cls,
+        vectors: Float[Tensor, "edges 3"],
+        lmax: int,
+        mmax: int | None = None,
+        *,
+        roll: Float[Tensor, " edges"] | None = None,
+    ) -> "EdgeFrame":
         """The frames of edge vectors (any length, in Å or whatever).
 
-        Raises ValueError for a vector of length zero, naming the edges, and unless 0 <= mmax <= lmax.
+        roll: turn each frame about its edge by so much (radians), as a test that what is done in the frames does not
+        feel it, or, where it does so slightly (a function on a coarse grid), at random in training.
+        Raises ValueError for a vector of length zero, naming the edges, for a roll of another shape, and unless
+        0 <= mmax <= lmax.
         """
         check_degree("EdgeFrame: lmax", lmax)
         mmax = lmax if mmax is None else mmax
@@ -62,7 +72,11 @@ class EdgeFrame:
         direction = unit(vectors)
         if not torch.compiler.is_compiling():
             _refuse_zero(direction)
-        return cls(direction, None, lmax, mmax)
+        if roll is None:
+            return cls(direction, None, lmax, mmax)
+        if roll.shape != vectors.shape[:1]:
+            raise ValueError(f"EdgeFrame: {len(vectors)} edges need as many angles in roll, got {tuple(roll.shape)}")
+        return cls(direction, frame_blocks(direction.detach(), lmax, mmax, roll.to(direction)), lmax, mmax)
 
     def into(self, x: Float[Tensor, "edges components channels"]) -> Orders:
         """Features of the edges, components (lmax+1)², as seen in the frame: Dᵀx, sorted by order."""
@@ -107,106 +121,6 @@ def _refuse_zero(direction: Tensor) -> None:
             f"EdgeFrame: {len(edges)} edges have length zero and no direction (edges {shown}); "
             "remove them from the graph"
         )
-
-
-@lru_cache(maxsize=32)
-def _table(lmax: int, mmax: int) -> np.ndarray:
-    """T [2 lmax + 1, (2 lmax + 1) · width]: d(β) of all degrees is (cos kβ, k = 0..lmax; sin kβ, k = 1..lmax) times T.
-
-    One matrix holds all degrees: rows are orders -lmax..lmax, columns degree by degree the orders 0, +1, -1, +2, .. up
-    to min(l, mmax); rows of orders above the degree of a column are zero. d(β) is a trigonometric polynomial of degree
-    l, so its values at 2 lmax + 1 angles fix it.
-    """
-    count = 2 * lmax + 1
-    beta = 2 * np.pi * np.arange(count) / count
-    zero, c, s = np.zeros(count), np.cos(beta), np.sin(beta)
-    R = np.moveaxis(np.array([[zero + 1, zero, zero], [zero, c, -s], [zero, s, c]]), 2, 0)
-    d, start, values = np.ones((count, 1, 1)), 0, np.zeros((count, count, _width(lmax, mmax)))
-    for l in range(lmax + 1):
-        if l > 0:  # the part of degree l of d ⊗ R
-            climb = np.array(_climb(l))
-            d = climb @ np.einsum("bij,bkl->bikjl", d, R).reshape(count, 6 * l - 3, 6 * l - 3) @ climb.T
-        orders = column_orders(min(l, mmax))
-        values[:, lmax - l : lmax + l + 1, start : start + len(orders)] = d[:, :, [l + m for m in orders]]
-        start += len(orders)
-    angles = np.outer(np.arange(lmax + 1), beta)
-    inverse = np.concatenate([np.cos(angles), np.sin(angles[1:])]) * (2 / count)
-    inverse[0] /= 2
-    found = inverse @ values.reshape(count, -1)
-    found[np.abs(found) < 1e-14] = 0
-    return _frozen(found)
-
-
-def _width(lmax: int, mmax: int) -> int:
-    return sum(2 * min(l, mmax) + 1 for l in range(lmax + 1))
-
-
-def column_orders(mmax: int) -> list[int]:
-    """The orders of the columns of a block: 0, +1, -1, +2, -2, .."""
-    return [0, *(sign * m for m in range(1, mmax + 1) for sign in (1, -1))]
-
-
-@known_to_compilers
-def _numbers(lmax: int, mmax: int) -> tuple:
-    """`_table` as numbers, which a compiler takes as a constant."""
-    return tuple(map(tuple, _table(lmax, mmax).tolist()))
-
-
-def _table_tensor(lmax: int, mmax: int, like: Tensor) -> Tensor:
-    table = _numbers(lmax, mmax) if torch.compiler.is_compiling() else _table(lmax, mmax)
-    return torch.tensor(table, dtype=like.dtype, device=like.device)
-
-
-def _powers(c: Tensor, s: Tensor, most: int) -> tuple[list[Tensor], list[Tensor]]:
-    """cos kθ and sin kθ for k = 0..most from cos θ and sin θ."""
-    cosines, sines = [torch.ones_like(c)], [torch.zeros_like(s)]
-    for k in range(most):
-        cosines.append(torch.addcmul(cosines[k] * c, sines[k], s, value=-1))
-        sines.append(torch.addcmul(sines[k] * c, cosines[k], s))
-    return cosines, sines
-
-
-def waves(direction: Tensor, lmax: int) -> tuple[Tensor, Tensor]:
-    """(cos kβ, k = 0..lmax; sin kβ, k = 1..lmax) of each direction, [E, 2 lmax + 1], and the same of α."""
-    x, y, z = direction.unbind(1)
-    rho = torch.hypot(x, z)
-    pole = rho < torch.finfo(rho.dtype).tiny
-    safe = rho.masked_fill(pole, 1)
-    # both angles at once: β, then α
-    c, s = torch.stack([y, (z / safe).masked_fill(pole, 1)]), torch.stack([rho, x / safe])
-    cosines, sines = _powers(c, s, lmax)
-    polar, azimuthal = torch.stack([*cosines, *sines[1:]], 2).unbind(0)
-    return polar, azimuthal
-
-
-@torch.no_grad()
-def _matrices(direction: Tensor, lmax: int, mmax: int) -> tuple[Tensor, ...]:
-    """D of R_y(α) R_x(β), which takes y to each direction, [E, 2l+1, columns] for every degree, views of one tensor;
-    columns as in `_table`."""
-    polar, azimuthal = waves(direction, lmax)
-    rho, table = direction.select(1, 1), _table_tensor(lmax, mmax, direction)
-    cosines, sines = azimuthal[:, : lmax + 1], azimuthal[:, lmax + 1 :]
-    turns = torch.cat([cosines[:, 1:].flip(1), cosines], 1)[..., None]  # of rows -lmax..lmax
-    swaps = torch.cat([sines.flip(1).neg(), torch.zeros_like(rho)[:, None], sines], 1)[..., None]
-    mirror = torch.arange(2 * lmax, -1, -1, device=rho.device)
-    edges, rows, size = rho.shape[0], 2 * lmax + 1, max(64, CACHED // table.shape[1])
-    whole = rho.new_empty(edges, rows, table.shape[1] // rows)
-    if torch.compiler.is_compiling() or rho.device.type != "cpu":
-        size, parts = edges, (0,)  # no loop over a size, which a tracer would fix
-    else:
-        parts = range(0, edges, size)
-    for start in parts:
-        part = slice(start, start + size)
-        d = (polar[part] @ table).unflatten(1, (rows, -1))
-        # row m ← cos(mα) row m - sin(mα) row -m
-        mirrored = d.index_select(1, mirror).mul_(swaps[part])
-        torch.sub(d.mul_(turns[part]), mirrored, out=whole[part])
-    blocks, start = [], 0
-    for l in range(lmax + 1):
-        stop = start + 2 * min(l, mmax) + 1
-        blocks.append(whole[:, lmax - l : lmax + l + 1, start:stop])
-        start = stop
-    return tuple(blocks)
 
 
 # --- the two turns, in ordinary operations

@@ -7,19 +7,18 @@ messages of all edges never exist at once, and the work stays in cache. Both der
 import torch
 from torch import Tensor
 
-from ..maps.diagrams.apply import _transforming
+from ..maps.own_derivatives import quick, transforming
 from .edge_chunks import Constants, first, keeps, plain, second, value
 from .paths import EdgePlan
-from .quick import quick
 
 
 def edge_sum(
     x: Tensor, Y: Tensor, w: Tensor, table: Tensor, src: Tensor, dst: Tensor, n: int, plan: EdgePlan
 ) -> Tensor:
     """The sum over edges, [n, dim_out], of x [N, dim_in], Y [E, K], w [E, weights]; see the module."""
-    if not torch.is_grad_enabled() and not _transforming():
+    if not torch.is_grad_enabled() and not transforming():
         return value(plan, table, x, Y, w, src, dst, n)  # a node costs as much as several small products
-    return (EdgeSum if _transforming() else _DirectEdgeSum).apply(x, Y, w, table, src, dst, n, plan)
+    return (EdgeSum if transforming() else _DirectEdgeSum).apply(x, Y, w, table, src, dst, n, plan)
 
 
 class EdgeSum(torch.autograd.Function):
@@ -41,7 +40,7 @@ class EdgeSum(torch.autograd.Function):
     def backward(ctx, g):
         """By x, Y and w."""
         needs = tuple(ctx.needs_input_grad[:3])
-        if not torch.is_grad_enabled() and not _transforming():  # nobody differentiates the derivative
+        if not torch.is_grad_enabled() and not transforming():  # nobody differentiates the derivative
             x, Y, w, table, src, dst = ctx.saved_tensors
             kept, ctx.kept = getattr(ctx, "kept", None), None
             return *first(ctx.plan, table, g, x, Y, w, src, dst, needs, kept), None, None, None, None, None

@@ -7,11 +7,11 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..maps.constants import Constants, tensors
+from ..maps.own_derivatives import quick
 from . import gaunt_methods
 from .columns import columns, multiplied_by_chunks, rows
 from .gaunt_methods import Plan, candidates, multiply
 from .grid import S2Grid, degree_of
-from .quick import quick
 from .wigner import check_degree
 
 METHODS = ("auto", "grid", "fourier", "cg")

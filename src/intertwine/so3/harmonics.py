@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from ..maps.constants import known_to_compilers
-from .quick import quick
+from ..maps.own_derivatives import quick
 from .wigner import _frozen, check_degree, clebsch_gordan
 
 NORMALIZATIONS = ("component", "norm", "integral")

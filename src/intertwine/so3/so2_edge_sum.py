@@ -9,9 +9,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ..maps.diagrams.apply import _transforming
+from ..maps.own_derivatives import quick, transforming
 from .edge_frame import torque
-from .quick import quick
 from .so2_chunks import CHUNK_BYTES_ELSEWHERE, chunk_bytes, chunks
 from .so2_orders import Matrices
 from .so2_plan import SO2Plan
@@ -22,7 +21,7 @@ Inputs = tuple[Tensor, Tensor, Tensor | None, Tensor | None, Tensor, Tensor]  # 
 
 def so2_edge_sum(plan: SO2Plan, n: int, *tensors: Tensor | None) -> Tensor:
     """out [n, components, channels] of x, direction, bias, scale, src, dst, weights and the frame's blocks."""
-    if not torch.is_grad_enabled() and not _transforming():
+    if not torch.is_grad_enabled() and not transforming():
         return SO2EdgeSum.forward(plan, n, *tensors)  # a node costs as much as several small products
     return SO2EdgeSum.apply(plan, n, *tensors)
 

@@ -9,7 +9,7 @@ from functools import lru_cache, partial
 import torch
 from torch import Tensor
 
-from .quick import quick
+from ..maps.own_derivatives import quick
 from .so2_plan import SO2Plan
 
 _THREE = 64  # numbers of an order, from which a product saved is worth the sums that it takes; measured

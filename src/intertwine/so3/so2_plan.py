@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .edge_frame import EdgeFrame, Orders, column_orders
+from .edge_frame import EdgeFrame, Orders
+from .frame_blocks import column_orders
 from .wigner import _frozen
 
 

@@ -8,9 +8,9 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from ..maps.own_derivatives import quick
 from .dense_frame import placed
 from .edge_frame import torque
-from .quick import quick
 from .so2_orders import convolved
 from .so2_plan import SO2Plan
 

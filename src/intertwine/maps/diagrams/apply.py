@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..own_derivatives import transforming
 from .irreps import EXACT, IrrepPlan
 from .plan import LayerPlan
 
@@ -29,7 +30,7 @@ def run(
             return run(plan, [x.to(dtype) for x in terms], [w.to(dtype) for w in weights], constants, by_irreps)
     if by_irreps is not None and terms[0].dtype in EXACT:
         plan = by_irreps
-    if torch.compiler.is_compiling() or not (torch.is_grad_enabled() or _transforming()):
+    if torch.compiler.is_compiling() or not (torch.is_grad_enabled() or transforming()):
         return plan.forward(terms, weights, constants)
     return list(_layer(_Bound(plan, constants), *terms, *weights))
 
@@ -66,18 +67,12 @@ class _Bound:
         return (*(for_terms or ()), *(for_weights or ()))
 
 
-def _transforming() -> bool:
-    """Whether torch.func transforms are at work: they need functions with a separate `setup_context`, whose call costs
-    more than a small layer. Without torch's own answer, assume so."""
-    return getattr(torch._C, "_are_functorch_transforms_active", lambda: True)()
-
-
 def _layer(bound: _Bound, *tensors: Tensor) -> tuple[Tensor, ...]:
-    return (_Layer if _transforming() else _DirectLayer).apply(bound, *tensors)
+    return (_Layer if transforming() else _DirectLayer).apply(bound, *tensors)
 
 
 def _gradient(bound: _Bound, need: tuple[bool, bool], *tensors: Tensor, kept=None) -> tuple[Tensor, ...]:
-    if _transforming():
+    if transforming():
         return _Gradient.apply(bound, need, *tensors)
     return _DirectGradient.apply(bound, need, kept, *tensors)
 
@@ -110,7 +105,7 @@ class _Layer(torch.autograd.Function):
         t, needs = len(ctx.bound.plan.c_in), ctx.needs_input_grad[1:]
         need = any(needs[:t]), any(needs[t:])
         kept = getattr(ctx, "kept", None)
-        if torch.is_grad_enabled() or _transforming():
+        if torch.is_grad_enabled() or transforming():
             found = _gradient(ctx.bound, need, *ctx.saved_tensors, *grads, kept=kept)
         else:  # nobody differentiates the gradient, and a node for it costs more than a small layer
             found = ctx.bound.backward(need, (*ctx.saved_tensors, *grads), kept)
