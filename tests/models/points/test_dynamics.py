@@ -19,6 +19,7 @@ MODELS = {
     "LinearDynamics": LinearDynamics,
     "TFN": lambda: TFN(4, 1, 3, generator=seeded()),
     "TFN of degree 2": lambda: TFN(3, 2, 2, generator=seeded()),
+    "TFN with charges on edges": lambda: TFN(4, 1, 2, edge_charges=True, generator=seeded()),
 }
 EQUIVARIANT = [name for name in MODELS if name != "MessagePassing"]
 
@@ -67,8 +68,15 @@ def test_charges_matter(name, inputs):
 
 
 def test_published_sizes():
-    sizes = {model: sum(p.numel() for p in model().parameters()) for model in (EGNNDynamics, MessagePassing)}
-    assert sizes == {EGNNDynamics: 134_020, MessagePassing: 104_387}
+    sizes = {model: sum(p.numel() for p in model().parameters()) for model in (EGNNDynamics, MessagePassing, TFN)}
+    biases = 3_232  # of the last layer of the published radial networks, which `TensorFieldKernel` leaves out
+    assert sizes == {EGNNDynamics: 134_020, MessagePassing: 104_387, TFN: 127_024 - biases}
+
+
+def test_a_tfn_tells_mirror_images_apart(inputs):
+    mirrored = {"rep_in": EGNNDynamics(4, 1).rep_in, "rep_out": EGNNDynamics(4, 1).rep_out}  # all of E(3)
+    with pytest.raises(AssertionError):
+        assert_equivariant(MODELS["TFN"]().double(), data=inputs, **mirrored)
 
 
 def test_pairs_of_systems():
