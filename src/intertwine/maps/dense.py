@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from .kernel import Kernel, Plan
+from .kernel import Kernel, Plan, mixed
 
 
 @dataclass(frozen=True)
@@ -30,10 +30,10 @@ class Channels(Plan):
 
     def run(self, x: Tensor, w: Tensor, constants: list[Tensor]) -> Tensor:
         (B,) = constants
-        mixed = x @ w.transpose(0, 1).flatten(1)
-        mixed = mixed.reshape(*x.shape[:-2], x.shape[-2] * self.N, w.shape[-1])
+        y = mixed(x, w.transpose(0, 1).flatten(1))
+        y = y.reshape(*x.shape[:-2], x.shape[-2] * self.N, w.shape[-1])
         # one channel: a single product for the whole batch instead of one matrix-vector product each
-        return (mixed[..., 0] @ B.mT)[..., None] if w.shape[-1] == 1 else B @ mixed
+        return (y[..., 0] @ B.mT)[..., None] if w.shape[-1] == 1 else B @ y
 
 
 def costs(N: int, rows: int, columns: int, c_in: int, c_out: int) -> tuple[int, int]:

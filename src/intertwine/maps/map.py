@@ -1,6 +1,7 @@
 """The fourth noun: the space of all linear maps between two representations that commute with their group."""
 
 import math
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -84,11 +85,32 @@ class Map:
             self._made[place] = tensors(self.constants, *place)
         return self.run(x, self.weights(weight), self._made[place])
 
-    def run(self, x: Tensor, weights: list[Tensor], constants: list[Tensor], extra: tuple[Tensor, ...] = ()) -> Tensor:
+    def run(
+        self,
+        x: Tensor,
+        weights: list[Tensor],
+        constants: list[Tensor],
+        extra: tuple[Tensor, ...] = (),
+        shifts: Mapping[int, Tensor] | None = None,
+    ) -> Tensor:
         """`apply` for a module that keeps the weights of the blocks and the constants itself.
 
-        extra: the last terms of rep_in, [..., components, channels], where x holds only those before.
+        extra: the last terms of rep_in, [..., components, channels], where x holds only those before. shifts: what is
+        added to terms of rep_out, by number.
         """
+        done = self.terms(x, weights, constants, extra)
+        for j, shift in (shifts or {}).items():
+            done[j] = done[j] + shift if j in done else shift.expand(*x.shape[:-1], *shift.shape[-2:])
+        flat = [
+            done[j].flatten(-2) if j in done else x.new_zeros(*x.shape[:-1], stop - start)
+            for j, (start, stop, _, _) in enumerate(self._slices_out)
+        ]
+        return _joined(flat, -1) if flat else x.new_zeros(*x.shape[:-1], 0)
+
+    def terms(
+        self, x: Tensor, weights: list[Tensor], constants: list[Tensor], extra: tuple[Tensor, ...] = ()
+    ) -> dict[int, Tensor]:
+        """The terms of rep_out that are reached, by number, [..., components, channels]; else as `run`."""
         sizes = self._sizes_in[: len(self._sizes_in) - len(extra)]
         terms = [
             part.view(*x.shape[:-1], components, channels)
@@ -101,6 +123,10 @@ class Map:
             made = layer.run([terms[i] for i in layer.ins], [weights[k] for k in layer.members], constants)
             done.update(zip(layer.outs, made))
         for plan, first, ins, outs, members in self._steps:
+            if len(members) == 1:  # one term to one term: nothing to join
+                part = plan.run(terms[ins[0]], weights[members[0]], constants[first : first + len(plan.constants)])
+                done[outs[0]] = done[outs[0]] + part if outs[0] in done else part
+                continue
             if ins not in gathered:
                 gathered[ins] = _joined([terms[i] for i in ins], -1)
             chosen = [weights[k] for k in members]
@@ -109,11 +135,7 @@ class Map:
             widths = [self.rep_out.terms[j][1] for j in outs]
             for j, piece in zip(outs, part.split(widths, -1) if len(outs) > 1 else (part,)):
                 done[j] = done[j] + piece if j in done else piece
-        flat = [
-            done[j].flatten(-2) if j in done else x.new_zeros(*x.shape[:-1], stop - start)
-            for j, (start, stop, _, _) in enumerate(self._slices_out)
-        ]
-        return _joined(flat, -1) if flat else x.new_zeros(*x.shape[:-1], 0)
+        return done
 
     @property
     def is_one_layer(self) -> bool:

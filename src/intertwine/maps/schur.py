@@ -9,7 +9,7 @@ from torch import Tensor
 from ..groups import Group
 from ..reps import Factor, Irrep, Product
 from ..reps.pullback import Pulled
-from .kernel import Kernel, Plan
+from .kernel import Kernel, Plan, mixed
 
 
 @dataclass(frozen=True)
@@ -17,10 +17,9 @@ class ChannelMixing(Plan):
     """y = sum_n (E_n x) w_n with E_0 the identity. Constant: E_1.. as [N - 1, dim, dim], absent for real type."""
 
     def run(self, x: Tensor, w: Tensor, constants: list[Tensor]) -> Tensor:
-        if not constants:
-            return x @ w[0]
-        turned = [x, *(E @ x for E in constants[0].unbind(0))]
-        return torch.cat(turned, -1) @ w.flatten(0, 1)
+        if constants:
+            x = torch.cat([x, *(E @ x for E in constants[0].unbind(0))], -1)
+        return mixed(x, w.flatten(0, 1))
 
 
 @dataclass(frozen=True, eq=False)

@@ -104,7 +104,7 @@ class Linear(nn.Module):
             return self._apply_map(x, self.weight)
         if self.bias_map.is_one_layer:
             return self._apply_both(x, self.weight, self.bias)
-        return self._apply_map(x, self.weight) + self._apply_bias(self.bias.new_ones(1), self.bias)
+        return self._apply_map(x, self.weight, self._apply_bias.terms(self.bias.new_ones(1), self.bias))
 
     def matrix(self) -> Float[Tensor, "dim_out dim_in"]:
         """The dense matrix of the layer, without its bias."""
@@ -156,19 +156,25 @@ class _Scaled(nn.Module):
         self.which = tuple(k for k, scale in enumerate(scales) if np.abs(scale - 1).max() > 1e-12)
         self.constants = Constants([*(scales[k][:, None, None] for k in self.which), *space.constants])
 
-    def forward(self, x: Tensor, weight: Tensor) -> Tensor:
+    def forward(self, x: Tensor, weight: Tensor, shifts: dict[int, Tensor] | None = None) -> Tensor:
+        return self.map.run(x, *self._given(weight), shifts=shifts)
+
+    def terms(self, x: Tensor, weight: Tensor) -> dict[int, Tensor]:
+        """The terms of rep_out that are reached, by number."""
+        return self.map.terms(x, *self._given(weight))
+
+    def scaled(self, weight: Tensor) -> Tensor:
+        """The flat weight of the bare basis that does the same."""
+        weights, _ = self._given(weight)
+        return torch.cat([weight.new_zeros(0), *(w.flatten() for w in weights)])
+
+    def _given(self, weight: Tensor) -> tuple[list[Tensor], list[Tensor]]:
+        """Weights of the blocks and constants of the map."""
         constants = self.constants.tensors()
         weights = self.map.weights(weight)
         for k, scale in zip(self.which, constants):
             weights[k] = weights[k] * scale
-        return self.map.run(x, weights, constants[len(self.which) :])
-
-    def scaled(self, weight: Tensor) -> Tensor:
-        """The flat weight of the bare basis that does the same."""
-        weights = self.map.weights(weight)
-        for k, scale in zip(self.which, self.constants.tensors()):
-            weights[k] = weights[k] * scale
-        return torch.cat([weight.new_zeros(0), *(w.flatten() for w in weights)])
+        return weights, constants[len(self.which) :]
 
 
 class _WithBias(nn.Module):
