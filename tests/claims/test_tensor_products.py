@@ -39,7 +39,7 @@ class Mixed(torch.nn.Module):
         self.product = PRODUCTS[name](lmax, lmax, lmax, channels)
         with torch.no_grad():
             for w in self.product.parameters():
-                w.copy_(1 + 0.3 * torch.randn(w.shape, generator=generator))
+                w.mul_(1 + 0.3 * torch.randn(w.shape, generator=generator))
         external = getattr(self.product, "weight_numel", 0)
         self.external = torch.nn.Parameter(torch.randn(external, generator=generator)) if external else None
         self.mix = torch.nn.Parameter(torch.randn(lmax + 1, channels, channels, generator=generator) / channels**0.5)
