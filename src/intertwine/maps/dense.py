@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from torch import Tensor
 
-from .kernel import Kernel, Plan, mixed
+from .kernel import Kernel, Plan, mix_channels
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ class Channels(Plan):
 
     def run(self, x: Tensor, w: Tensor, constants: list[Tensor]) -> Tensor:
         (B,) = constants
-        y = mixed(x, w.transpose(0, 1).flatten(1))
+        y = mix_channels(x, w.transpose(0, 1).flatten(1))
         y = y.reshape(*x.shape[:-2], x.shape[-2] * self.N, w.shape[-1])
         # one channel: a single product for the whole batch instead of one matrix-vector product each
         return (y[..., 0] @ B.mT)[..., None] if w.shape[-1] == 1 else B @ y

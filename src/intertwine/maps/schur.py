@@ -9,7 +9,7 @@ from torch import Tensor
 from ..groups import Group
 from ..reps import Factor, Irrep, Product
 from ..reps.pullback import Pulled
-from .kernel import Kernel, Plan, mixed
+from .kernel import Kernel, Plan, mix_channels
 
 
 @dataclass(frozen=True)
@@ -19,7 +19,7 @@ class ChannelMixing(Plan):
     def run(self, x: Tensor, w: Tensor, constants: list[Tensor]) -> Tensor:
         if constants:
             x = torch.cat([x, *(E @ x for E in constants[0].unbind(0))], -1)
-        return mixed(x, w.flatten(0, 1))
+        return mix_channels(x, w.flatten(0, 1))
 
 
 @dataclass(frozen=True, eq=False)

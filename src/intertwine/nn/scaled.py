@@ -4,6 +4,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from ..maps.kernel import mix_channels
+
 
 def normal(generator: torch.Generator | None, *shape: int) -> nn.Parameter:
     """A parameter drawn from N(0, 1)."""
@@ -14,7 +16,7 @@ def mixed(
     x: Float[Tensor, "*batch channels_in"], weight: Float[Tensor, "channels_in channels_out"], gain: float = 1.0
 ) -> Float[Tensor, "*batch channels_out"]:
     """gain · x W / √fan_in."""
-    return x @ (weight * (gain * weight.shape[0] ** -0.5))
+    return mix_channels(x, weight * (gain * weight.shape[0] ** -0.5))
 
 
 def mixed_by_species(
