@@ -12,11 +12,22 @@ from torch import nn
 from claims.claim import Numbers
 from intertwine.data import charged
 from intertwine.groups import SO
+from intertwine.models.points import TFN, EGNNDynamics, LinearDynamics, MessagePassing, RadialField
 from intertwine.reps import Points
 
 VALID = 1_000_000  # seeds of systems for validation start here
 EVERY = 20  # epochs between validations
 Inputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # positions, velocities [systems, n, 3], charges [systems, n]
+
+# EGNN and what arXiv:2102.09844 compares it with, from a generator of weights.
+MODELS = {
+    "linear": lambda generator: LinearDynamics(),
+    "radial field": lambda generator: RadialField(generator=generator),
+    "GNN": lambda generator: MessagePassing(generator=generator),
+    "TFN": lambda generator: TFN(generator=generator),
+    "TFN with charges on edges": lambda generator: TFN(edge_charges=True, generator=generator),
+    "EGNN": lambda generator: EGNNDynamics(generator=generator),
+}
 
 
 @dataclass(frozen=True)
@@ -108,3 +119,10 @@ def error(model: nn.Module, inputs: Inputs, target: torch.Tensor) -> float:
     """Mean squared error of all coordinates."""
     model.eval()
     return nn.functional.mse_loss(model(*inputs), target).item()
+
+
+def in_order(numbers: Numbers) -> tuple[str, str]:
+    """The errors of the models that were trained, from the largest, and the seconds of those that take some."""
+    names = sorted((n for n in MODELS if f"{n} error" in numbers), key=lambda n: -numbers[f"{n} error"])
+    errors = ", ".join(f"{name} {numbers[f'{name} error']:.4f}" for name in names)
+    return errors, ", ".join(f"{name} {numbers[f'{name} seconds']:.0f}" for name in names if name != "linear")

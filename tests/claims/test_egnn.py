@@ -4,17 +4,7 @@ import pytest
 import torch
 
 from claims.claim import Claim, Numbers
-from claims.dynamics import task, train_dynamics
-from intertwine.models.points import TFN, EGNNDynamics, LinearDynamics, MessagePassing, RadialField
-
-MODELS = {
-    "linear": lambda generator: LinearDynamics(),
-    "radial field": lambda generator: RadialField(generator=generator),
-    "GNN": lambda generator: MessagePassing(generator=generator),
-    "TFN": lambda generator: TFN(generator=generator),
-    "TFN with charges on edges": lambda generator: TFN(edge_charges=True, generator=generator),
-    "EGNN": lambda generator: EGNNDynamics(generator=generator),
-}
+from claims.dynamics import MODELS, in_order, task, train_dynamics
 
 
 def experiment(*, seed: int, train: int, test: int, epochs: int) -> Numbers:
@@ -41,10 +31,8 @@ def holds(numbers: Numbers) -> bool:
 
 
 def ours(numbers: Numbers) -> str:
-    order = sorted(MODELS, key=lambda name: -numbers[f"{name} error"])
-    errors = ", ".join(f"{name} {numbers[f'{name} error']:.4f}" for name in order)
+    errors, seconds = in_order(numbers)
     turned = numbers["GNN error turned"]
-    seconds = ", ".join(f"{name} {numbers[f'{name} seconds']:.0f}" for name in order if name != "linear")
     return f"{errors}; on turned systems the GNN {turned:.4f}, the others the same; CPU seconds: {seconds}"
 
 

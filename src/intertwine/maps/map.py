@@ -123,10 +123,6 @@ class Map:
             made = layer.run([terms[i] for i in layer.ins], [weights[k] for k in layer.members], constants)
             done.update(zip(layer.outs, made))
         for plan, first, ins, outs, members in self._steps:
-            if len(members) == 1:  # one term to one term: nothing to join
-                part = plan.run(terms[ins[0]], weights[members[0]], constants[first : first + len(plan.constants)])
-                done[outs[0]] = done[outs[0]] + part if outs[0] in done else part
-                continue
             if ins not in gathered:
                 gathered[ins] = _joined([terms[i] for i in ins], -1)
             chosen = [weights[k] for k in members]

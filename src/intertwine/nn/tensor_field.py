@@ -60,10 +60,10 @@ class Degrees:
 
     def joined(self, found: dict[int, Tensor], m: int, like: Tensor) -> Tensor:
         """Orders ±m of all degrees, from `of_degree` of some; zeros for the others."""
-        sign = 2 if m else 1
-        nothing = like.new_zeros(len(like), sign, self.widest)
         wide = [
-            nn.functional.pad(found[l], (0, self.widest - self.channels[l])) if l in found else nothing
+            nn.functional.pad(found[l], (0, self.widest - self.channels[l]))
+            if l in found
+            else like.new_zeros(len(like), 2 if m else 1, self.widest)
             for l in range(m, self.lmax + 1)
         ]
         stacked = torch.stack(wide, 2)

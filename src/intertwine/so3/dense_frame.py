@@ -54,12 +54,8 @@ def _products(lmax: int, mmax: int) -> np.ndarray:
     """The entries by the products of waves, [(2 lmax + 1)², components · columns]."""
     places, rows, columns = dense_places(lmax, mmax)
     count = 2 * lmax + 1
-    whole, dense, start, done = (
-        wave_table(lmax, mmax).reshape(count, count, -1),
-        np.zeros((count, rows * columns)),
-        0,
-        0,
-    )
+    whole, dense = wave_table(lmax, mmax).reshape(count, count, -1), np.zeros((count, rows * columns))
+    start, done = 0, 0
     for l in range(lmax + 1):
         width = len(column_orders(min(l, mmax)))
         block = whole[:, lmax - l : lmax + l + 1, start : start + width].reshape(count, -1)

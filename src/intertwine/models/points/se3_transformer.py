@@ -212,7 +212,7 @@ def edges_of(
     if not torch.compiler.is_compiling():
         least = float(r.detach().min()) if len(r) else CLOSE
         if least < CLOSE:
-            warnings.warn(f"SE(3)-Transformer: two joined points are only {least:.1e} apart", stacklevel=2)
+            warnings.warn(f"tensor field messages: two joined points are only {least:.1e} apart", stacklevel=2)
         if bool(apart.all()):
             apart = None
     direction = x if apart is None else torch.where(apart[:, None], x, x.new_tensor([0.0, 1.0, 0.0]))
