@@ -2,8 +2,11 @@
 
 import copy
 import math
+import multiprocessing
+import os
 import time
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 
 import torch
@@ -112,6 +115,25 @@ def train_dynamics(
         "parameters": sum(p.numel() for p in model.parameters()),
         "seconds": round(seconds, 1),
     }
+
+
+def _alone(name: str, data: Task, epochs: int, batch: int, seed: int) -> Numbers:
+    """One model on one core."""
+    torch.set_num_threads(1)
+    found = train_dynamics(MODELS[name], data, epochs=epochs, batch=batch, seed=seed)
+    return {f"{name} {what}": value for what, value in found.items()}
+
+
+def side_by_side(
+    *, seed: int, epochs: int, batch: int, models: tuple[str, ...], cores: int | None = None, **size: int
+) -> Numbers:
+    """Test errors of the models, each at its best validation error, in as many processes as `cores`, all by default."""
+    given = task(**size, seed=seed), epochs, batch, seed
+    if cores == 1:
+        return {key: value for name in models for key, value in _alone(name, *given).items()}
+    with ProcessPoolExecutor(cores or os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
+        running = [pool.submit(_alone, name, *given) for name in models]
+        return {key: value for found in running for key, value in found.result().items()}
 
 
 @torch.no_grad()

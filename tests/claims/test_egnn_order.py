@@ -1,35 +1,11 @@
 """EGNN (arXiv:2102.09844) and what it is compared with, trained long enough to stand in the published order."""
 
-import multiprocessing
-import os
-from concurrent.futures import ProcessPoolExecutor
-
 import pytest
-import torch
 
 from claims.claim import Claim, Numbers
-from claims.dynamics import MODELS, Task, in_order, task, train_dynamics
+from claims.dynamics import in_order, side_by_side
 
 PUBLISHED = ("linear", "TFN", "GNN", "radial field", "EGNN")  # from the largest error to the smallest
-
-
-def run(name: str, data: Task, epochs: int, batch: int, seed: int) -> Numbers:
-    """One model on one core."""
-    torch.set_num_threads(1)
-    found = train_dynamics(MODELS[name], data, epochs=epochs, batch=batch, seed=seed)
-    return {f"{name} {what}": value for what, value in found.items()}
-
-
-def experiment(
-    *, seed: int, epochs: int, batch: int, models: tuple[str, ...], cores: int | None = None, **size: int
-) -> Numbers:
-    """Test errors of the models, each at its best validation error, side by side on `cores`, all unless given."""
-    given = task(**size, seed=seed), epochs, batch, seed
-    if cores == 1:
-        return {key: value for name in models for key, value in run(name, *given).items()}
-    with ProcessPoolExecutor(cores or os.cpu_count(), multiprocessing.get_context("spawn")) as pool:
-        running = [pool.submit(run, name, *given) for name in models]
-        return {key: value for found in running for key, value in found.result().items()}
 
 
 def holds(numbers: Numbers) -> bool:
@@ -51,7 +27,7 @@ CLAIM = Claim(
     statement="five charges, from frame 30 to 40, mean squared error after 2,000 passes over 3,000 systems (best of "
     "2,000 others, tested on 2,000 more): linear dynamics, a TFN, a GNN, a radial field, EGNN, from worst to best",
     theirs="linear 0.0819, TFN 0.0155, GNN 0.0107, radial field 0.0104, EGNN 0.0071 (10,000 passes)",
-    experiment=experiment,
+    experiment=side_by_side,
     holds=holds,
     ours=ours,
     short={
