@@ -52,6 +52,38 @@ def test_blocks_are_wigner_matrices(lmax, vectors):
         assert_close(D, so3.wigner_D(l, R)[:, :, order], **EXACT)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize("lmax", [1, 2, 5])
+def test_edges_next_to_the_pole_have_whole_frames(lmax, dtype):
+    """Down to numbers that have lost their digits."""
+    info = torch.finfo(dtype)
+    least = info.tiny * info.eps
+    near = [
+        (0, 0),
+        (0, -0.0),
+        (least, least),
+        (0, -least),
+        (0, -info.tiny),
+        (info.tiny / 2, -info.tiny),
+        (1e-30, -1e-30),
+    ]
+    vectors = torch.tensor([[x, y, z] for x, z in near for y in (1.0, -1.0)], dtype=dtype)
+    frame = EdgeFrame.from_vectors(vectors, lmax)
+    for D in frame.blocks:
+        assert_close(D.mT @ D, torch.eye(D.shape[2], dtype=dtype).expand_as(D), atol=30 * info.eps, rtol=0)
+    assert_close(frame.blocks[1][:, :, 0], frame.direction, atol=2 * info.eps, rtol=0)
+
+
+def test_many_edges_at_once_have_the_frames_of_each(generator):
+    """They are made by chunks on the CPU."""
+    many = draw(generator, 3000, 3)
+    for lmax in (2, 3):
+        whole, part = (EdgeFrame.from_vectors(r, lmax).blocks for r in (many, many[2500:2510]))
+        for all_edges, few in zip(whole, part):
+            assert_close(all_edges[2500:2510], few, **EXACT)
+        torch.func.grad(lambda r, l=lmax: EdgeFrame.from_vectors(r, l).blocks[l].sum() + r.sum())(many)
+
+
 @pytest.mark.parametrize("mmax", [0, 1, 3])
 def test_truncation_keeps_rows_of_the_whole(mmax, vectors, generator):
     x = draw(generator, len(vectors), 16, 2)

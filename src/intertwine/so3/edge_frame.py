@@ -17,7 +17,7 @@ from torch import Tensor
 from ..maps.constants import known_to_compilers
 from ..maps.own_derivatives import quick
 from .frame_blocks import frame_blocks
-from .harmonics import unit
+from .harmonics import over_length
 from .wigner import _frozen, check_degree, generators
 
 Orders = tuple[Tensor, ...]  # one tensor for each order: [E, lmax+1, C] for 0, [E, 2, lmax+1-m, C] for ±m
@@ -69,9 +69,10 @@ class EdgeFrame:
         check_orders("EdgeFrame", mmax, lmax)
         if vectors.ndim != 2 or vectors.shape[-1] != 3:
             raise ValueError(f"EdgeFrame: vectors have shape [edges, 3], got {tuple(vectors.shape)}")
-        direction = unit(vectors)
+        square = (vectors * vectors).sum(1, keepdim=True)
         if not torch.compiler.is_compiling():
-            _refuse_zero(direction)
+            _refuse_zero(square.detach())
+        direction = over_length(vectors, square)
         if roll is None:
             return cls(direction, None, lmax, mmax)
         if roll.shape != vectors.shape[:1]:
@@ -112,10 +113,10 @@ def check_orders(name: str, mmax: int, lmax: int) -> None:
         raise ValueError(f"{name}: mmax must be an integer from 0 to lmax={lmax}, got {mmax!r}")
 
 
-def _refuse_zero(direction: Tensor) -> None:
-    zero = (direction == 0).all(1)
-    if bool(zero.any()):
-        edges = zero.nonzero().flatten().tolist()
+def _refuse_zero(square: Tensor) -> None:
+    tiny = torch.finfo(square.dtype).tiny
+    if len(square) and square.min().item() < tiny:
+        edges = (square[:, 0] < tiny).nonzero().flatten().tolist()
         shown = ", ".join(map(str, edges[:10])) + (", .." if len(edges) > 10 else "")
         raise ValueError(
             f"EdgeFrame: {len(edges)} edges have length zero and no direction (edges {shown}); "

@@ -1,15 +1,17 @@
-"""The matrices of edge frames: D(R_y(α) R_x(β)) of all degrees at once, one product with the waves of both angles."""
+"""The matrices of edge frames: D(R_y(α) R_x(β)) of all degrees at once, by the waves of both angles."""
 
 from functools import lru_cache
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor
 
 from ..maps.constants import known_to_compilers
 from .wigner import _climb, _frozen
 
 CACHED = 1 << 16  # numbers in one chunk of matrices on the CPU; measured
+DIRECT = 3  # up to this degree the product of both waves is worth its zeros; measured
 
 
 @lru_cache(maxsize=32)
@@ -60,37 +62,105 @@ def _table_tensor(lmax: int, mmax: int, like: Tensor) -> Tensor:
     return torch.tensor(table, dtype=like.dtype, device=like.device)
 
 
-def _powers(c: Tensor, s: Tensor, most: int) -> tuple[list[Tensor], list[Tensor]]:
-    """cos kθ and sin kθ for k = 0..most from cos θ and sin θ."""
-    cosines, sines = [torch.ones_like(c)], [torch.zeros_like(s)]
-    for k in range(most):
-        cosines.append(torch.addcmul(cosines[k] * c, sines[k], s, value=-1))
-        sines.append(torch.addcmul(sines[k] * c, cosines[k], s))
-    return cosines, sines
+def _angles(direction: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """cos β, sin β, cos α, sin α of unit vectors."""
+    x, y, z = direction.unbind(1)
+    tiny = torch.finfo(z.dtype).tiny
+    z = z.masked_fill(z.abs() < tiny, tiny)  # so α = 0 at the poles
+    rho = torch.hypot(x, z)
+    return y, rho, z / rho, x / rho
 
 
 def waves(direction: Tensor, lmax: int) -> tuple[Tensor, Tensor]:
-    """(cos kβ, k = 0..lmax; sin kβ, k = 1..lmax) of each direction, [E, 2 lmax + 1], and the same of α."""
-    x, y, z = direction.unbind(1)
-    rho = torch.hypot(x, z)
-    pole = rho < torch.finfo(rho.dtype).tiny
-    safe = rho.masked_fill(pole, 1)
-    # both angles at once: β, then α
-    c, s = torch.stack([y, (z / safe).masked_fill(pole, 1)]), torch.stack([rho, x / safe])
-    cosines, sines = _powers(c, s, lmax)
-    polar, azimuthal = torch.stack([*cosines, *sines[1:]], 2).unbind(0)
+    """(cos kβ, k = 0..lmax; sin kβ, k = 1..lmax) of each direction, [2 lmax + 1, E], and the same of α."""
+    cos_b, sin_b, cos_a, sin_a = _angles(direction)
+    c, s = torch.stack([cos_b, cos_a]), torch.stack([sin_b, sin_a])
+    cosines, sines = [torch.ones_like(c), c], [s]
+    for _ in range(lmax - 1):
+        last = cosines[-1]
+        cosines.append(torch.addcmul(last * c, sines[-1], s, value=-1))
+        sines.append(torch.addcmul(sines[-1] * c, last, s))
+    polar, azimuthal = torch.stack([*cosines[: lmax + 1], *sines[:lmax]]).unbind(1)
     return polar, azimuthal
+
+
+@lru_cache(maxsize=32)
+def product_table(lmax: int, mmax: int) -> np.ndarray:
+    """The entries of all blocks, one block after the other, by the products of both waves: [(2 lmax + 1)², entries]."""
+    count = 2 * lmax + 1
+    whole, tables, start = wave_table(lmax, mmax).reshape(count, count, -1), [], 0
+    for l in range(lmax + 1):
+        stop = start + 2 * min(l, mmax) + 1
+        polar, both = whole[:, lmax - l : lmax + l + 1, start:stop], np.zeros((count, count, 2 * l + 1, stop - start))
+        for m in range(-l, l + 1):  # row m ← cos(mα) row m - sin(mα) row -m
+            both[:, abs(m), l + m] = polar[:, l + m]
+            if m:
+                both[:, lmax + abs(m), l + m] = -np.sign(m) * polar[:, l - m]
+        tables.append(both.reshape(count * count, -1))
+        start = stop
+    return _frozen(np.concatenate(tables, 1))
+
+
+def by_products(direction: Tensor, lmax: int, table: np.ndarray) -> Float[Tensor, "edges entries"]:
+    """The products of the waves of both angles, order by order, times a table: all entries in one matrix product."""
+    polar, azimuthal = waves(direction, lmax)
+    constant = torch.tensor(table, dtype=direction.dtype, device=direction.device)
+    edges, size = len(direction), max(64, CACHED // sum(table.shape))
+    if direction.device.type != "cpu" or edges <= size:
+        return (polar.unsqueeze(1) * azimuthal).flatten(0, 1).T @ constant
+    out = direction.new_empty(edges, table.shape[1])
+    for start in range(0, edges, size):
+        part = slice(start, start + size)
+        torch.mm((polar[:, None, part] * azimuthal[:, part]).flatten(0, 1).T, constant, out=out[part])
+    return out
+
+
+def _axes(direction: Tensor) -> Float[Tensor, "edges 10"]:
+    """D of degrees 0 and 1 in all orders: the columns of degree 1 are the direction and two axes across it."""
+    cos_b, sin_b, cos_a, sin_a = _angles(direction)
+    x, y, z = direction.unbind(1)
+    one, zero = torch.ones_like(y), torch.zeros_like(y)
+    rows = [one, x, sin_a * cos_b, cos_a, y, sin_b.neg(), zero, z, cos_a * cos_b, sin_a.neg()]
+    return torch.stack(rows, 1)
 
 
 @torch.no_grad()
 def frame_blocks(direction: Tensor, lmax: int, mmax: int, roll: Tensor | None = None) -> tuple[Tensor, ...]:
     """D of R_y(α) R_x(β), which takes y to each direction, [E, 2l+1, columns] for every degree, views of one tensor;
     columns as in `wave_table`. roll: angles γ, for R_y(α) R_x(β) R_y(γ)."""
+    if lmax <= DIRECT and roll is None and not torch.compiler.is_compiling():
+        by_axes = lmax == mmax == 1
+        flat = _axes(direction) if by_axes else by_products(direction, lmax, product_table(lmax, mmax))
+        return _views(flat, lmax, mmax)
+    whole = _turned_rows(direction, lmax, mmax)
+    if roll is not None:
+        whole = _rolled(whole, roll, lmax, mmax)
+    blocks, start = [], 0
+    for l in range(lmax + 1):
+        stop = start + 2 * min(l, mmax) + 1
+        blocks.append(whole[:, lmax - l : lmax + l + 1, start:stop])
+        start = stop
+    return tuple(blocks)
+
+
+def _views(flat: Tensor, lmax: int, mmax: int) -> tuple[Tensor, ...]:
+    """Blocks in one row for each edge, as matrices."""
+    edges, width = flat.shape
+    views, start = [], 0
+    for l in range(lmax + 1):
+        rows, columns = 2 * l + 1, 2 * min(l, mmax) + 1
+        views.append(flat.as_strided((edges, rows, columns), (width, columns, 1), start))
+        start += rows * columns
+    return tuple(views)
+
+
+def _turned_rows(direction: Tensor, lmax: int, mmax: int) -> Tensor:
+    """All degrees in one tensor: d(β), then rows m and -m turned by α."""
     polar, azimuthal = waves(direction, lmax)
     rho, table = direction.select(1, 1), _table_tensor(lmax, mmax, direction)
-    cosines, sines = azimuthal[:, : lmax + 1], azimuthal[:, lmax + 1 :]
-    turns = torch.cat([cosines[:, 1:].flip(1), cosines], 1)[..., None]  # of rows -lmax..lmax
-    swaps = torch.cat([sines.flip(1).neg(), torch.zeros_like(rho)[:, None], sines], 1)[..., None]
+    cosines, sines = azimuthal[: lmax + 1], azimuthal[lmax + 1 :]
+    turns = torch.cat([cosines[1:].flip(0), cosines]).T[..., None]  # of rows -lmax..lmax
+    swaps = torch.cat([sines.flip(0).neg(), torch.zeros_like(rho)[None], sines]).T[..., None]
     mirror = torch.arange(2 * lmax, -1, -1, device=rho.device)
     edges, rows, size = rho.shape[0], 2 * lmax + 1, max(64, CACHED // table.shape[1])
     whole = rho.new_empty(edges, rows, table.shape[1] // rows)
@@ -100,18 +170,11 @@ def frame_blocks(direction: Tensor, lmax: int, mmax: int, roll: Tensor | None = 
         parts = range(0, edges, size)
     for start in parts:
         part = slice(start, start + size)
-        d = (polar[part] @ table).unflatten(1, (rows, -1))
+        d = (polar.T[part] @ table).unflatten(1, (rows, -1))
         # row m ← cos(mα) row m - sin(mα) row -m
         mirrored = d.index_select(1, mirror).mul_(swaps[part])
         torch.sub(d.mul_(turns[part]), mirrored, out=whole[part])
-    if roll is not None:
-        whole = _rolled(whole, roll, lmax, mmax)
-    blocks, start = [], 0
-    for l in range(lmax + 1):
-        stop = start + 2 * min(l, mmax) + 1
-        blocks.append(whole[:, lmax - l : lmax + l + 1, start:stop])
-        start = stop
-    return tuple(blocks)
+    return whole
 
 
 def _rolled(whole: Tensor, roll: Tensor, lmax: int, mmax: int) -> Tensor:

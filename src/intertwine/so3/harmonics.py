@@ -45,7 +45,11 @@ def spherical_harmonics(
 
 def unit(r: Float[Tensor, "*batch 3"]) -> Float[Tensor, "*batch 3"]:
     """r / |r|, and 0 with all derivatives 0 where r is 0 (or |r|² underflows)."""
-    square = (r * r).sum(-1, keepdim=True)
+    return over_length(r, (r * r).sum(-1, keepdim=True))
+
+
+def over_length(r: Tensor, square: Tensor) -> Tensor:
+    """`unit` where |r|² is known."""
     return r / square.masked_fill(square < torch.finfo(r.dtype).tiny, torch.inf).sqrt()
 
 
