@@ -1,6 +1,7 @@
 """The Clebsch-Gordan way to run a tensor product: products of components, one constant matrix, weights."""
 
 import math
+from itertools import accumulate
 
 import numpy as np
 import torch
@@ -8,6 +9,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from ..maps.constants import Constants
+from ..maps.own_derivatives import transforming
+from .cg_channels import Branch, ChannelPlan, Group, ScalarPath, Span, channel_product
 from .couplings import Path, weight_shape
 from .irreps import Irreps
 from .wigner import clebsch_gordan
@@ -52,6 +55,12 @@ class ClebschGordan(nn.Module):
                 parts.append(paths[p].scale * clebsch_gordan(l1, l2, l3).reshape(-1, 2 * l3 + 1).T)
             tables.append(np.concatenate(parts))
         self._tables = Constants(tables, any_dtype=True)
+        whole = all(
+            (first, stop) == (0, irreps.blocks[i][1])
+            for irreps, pieces in zip(self.sides, self.pieces)
+            for i, first, stop in pieces
+        )
+        self._by_channels = self._channel_plan() if self.mode == "uuu" and whole else None
 
     def _degree(self, side: int, piece: int) -> int:
         return self.sides[side].blocks[self.pieces[side][piece][0]][0].l
@@ -59,6 +68,29 @@ class ClebschGordan(nn.Module):
     def _channels(self, path: Path) -> tuple[int, int, int]:
         counts = [stop - start for _, start, stop in (self.pieces[0][path.i1], self.pieces[1][path.i2])]
         return *counts, self.sides[2].blocks[path.i3][1]
+
+    def _channel_plan(self) -> ChannelPlan:
+        weights = list(accumulate(map(math.prod, self.path_shapes), initial=0))
+        spans = [
+            [
+                Span(start, irrep.dim, c)
+                for start, (irrep, c) in zip(accumulate((i.dim * c for i, c in side.blocks), initial=0), side.blocks)
+            ]
+            for side in self.sides
+        ]
+        scalars, groups = [], []
+        for t, (i1, i2, members) in enumerate(self.groups):
+            x, y = spans[0][self.pieces[0][i1][0]], spans[1][self.pieces[1][i2][0]]
+            outs = [spans[2][self.paths[p].i3] for p in members]
+            rows = [span.rows for span in (x, y, outs[0])]
+            if len(members) == 1 and 1 in rows:
+                factor = float(self._tables.arrays[t][0, 0])
+                scalars.append(ScalarPath((x, y, outs[0]), rows.index(1), factor, weights[members[0]]))
+            else:
+                starts = accumulate((span.rows for span in outs), initial=0)
+                branches = tuple(Branch(r, s, weights[p]) for r, s, p in zip(starts, outs, members))
+                groups.append(Group(x, y, t, branches))
+        return ChannelPlan(tuple(scalars), tuple(groups), self.sides[2].dim)
 
     def widths(self) -> list[tuple[int, int, int]]:
         """For each group of paths (d1·d2, rows, channels that meet): the sizes of its products."""
@@ -84,6 +116,10 @@ class ClebschGordan(nn.Module):
     def forward(self, x1: Tensor, x2: Tensor, weight: Tensor | None) -> Float[Tensor, "*batch dim_out"]:
         """The product of flat features; weight [.., numbers] or [numbers]."""
         tables = self._tables(x1)
+        if self._by_channels and x1.device.type == "cpu" and not torch.compiler.is_compiling() and not transforming():
+            same = {x1.dtype, x2.dtype} | ({weight.dtype} if self.weighted else set()) == {tables[0].dtype}
+            if same and x1.ndim == x2.ndim == 2 and len(x1) == len(x2):
+                return channel_product(self._by_channels, tables, x1, x2, weight)
         weights = [None] * len(self.paths) if weight is None else self._split(weight)
         largest = max(pairs * c for pairs, _, c in self.widths())
         size = max(LEAST_SAMPLES, CACHED // largest)

@@ -1,0 +1,259 @@
+"""Clebsch-Gordan products channel by channel on the CPU, with derivatives of their own, in memory that is reused.
+
+The product T(x, y, w) is linear in each argument, so its derivatives are such products again, and theirs too. Autograd
+would keep all products of components, (L+1)⁴ numbers for each sample and channel, and make as many at each step back;
+here they are made anew, chunk by chunk, and stay near. A path with a scalar makes none: it is a number times a dot
+product, whichever of the three features the scalar is in.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .scratch import scratch, taken
+
+CACHED = 3 << 18  # products of components in one chunk of samples; measured
+LEAST_SAMPLES = 32  # below, a call costs more than the cache saves
+Tables = Sequence[Tensor]
+Triple = tuple[Tensor | None, Tensor | None, Tensor | None]
+
+
+@dataclass(frozen=True)
+class Span:
+    """A piece of a flat feature: `rows` components of `channels` channels."""
+
+    start: int
+    rows: int
+    channels: int
+
+
+@dataclass(frozen=True)
+class ScalarPath:
+    """factor · w · a · (b · c): spans in x, y and the product, and which of the three is the scalar a."""
+
+    spans: tuple[Span, Span, Span]
+    scalar: int
+    factor: float
+    weight: int
+
+
+@dataclass(frozen=True)
+class Branch:
+    """One path of a group: the first of its rows, where they are added, the first of its weights."""
+
+    row: int
+    out: Span
+    weight: int
+
+
+@dataclass(frozen=True)
+class Group:
+    """All paths from two pieces: coefficients [rows, components of x · components of y] are its table, by number."""
+
+    x: Span
+    y: Span
+    table: int
+    branches: tuple[Branch, ...]
+
+
+@dataclass(frozen=True)
+class ChannelPlan:
+    """What is added up to a product of `dim` numbers."""
+
+    scalars: tuple[ScalarPath, ...]
+    groups: tuple[Group, ...]
+    dim: int
+
+
+def channel_product(plan: ChannelPlan, tables: Tables, x: Tensor, y: Tensor, w: Tensor | None) -> Tensor:
+    """The sum over all paths, [samples, dim], of two features [samples, ..]; w: [numbers], [samples, numbers] or none.
+
+    All are on the CPU and have one dtype, that of the tables.
+    """
+    return _Product.apply(x, y, w, plan, tables)
+
+
+class _Chunk:
+    """Some samples: views of their features and weights, and working memory, shared by all chunks."""
+
+    def __init__(self, first: int, count: int, like: Tensor):
+        self.first, self.count, self._like, self._store = first, count, like, scratch(like)
+
+    def of(self, x: Tensor, span: Span) -> Tensor:
+        """[samples, rows, channels], a view."""
+        sample, one = x.stride()
+        shape, start = (self.count, span.rows, span.channels), x.storage_offset() + self.first * sample
+        return x.as_strided(shape, (sample, span.channels * one, one), start + span.start * one)
+
+    def weights(self, w: Tensor, start: int, channels: int) -> Tensor:
+        """[samples or 1, 1, channels], a view."""
+        start = w.storage_offset() + start * w.stride(-1)
+        if w.ndim == 1:
+            return w.as_strided((1, 1, channels), (0, 0, w.stride(0)), start)
+        sample, one = w.stride()
+        return w.as_strided((self.count, 1, channels), (sample, 0, one), start + self.first * sample)
+
+    def memory(self, name: str, rows: int, channels: int) -> Tensor:
+        """[rows, samples · channels]"""
+        width = self.count * channels
+        return taken(self._store, name, self._like, rows * width).view(rows, width)
+
+    def copied(self, name: str, x: Tensor, span: Span) -> Tensor:
+        """Components in front, [rows, samples · channels]."""
+        made = self.memory(name, span.rows, span.channels)
+        made.view(span.rows, self.count, span.channels).copy_(self.of(x, span).transpose(0, 1))
+        return made
+
+    def rows(self, made: Tensor, branch: Branch) -> Tensor:
+        """The rows of one path, [rows, samples, channels], a view."""
+        return made.narrow(0, branch.row, branch.out.rows).view(branch.out.rows, self.count, -1)
+
+    def products(self, table: Tensor, x: Tensor, y: Tensor, channels: int) -> Tensor:
+        """All rows of a group without weights, [rows, samples · channels]."""
+        pairs = self.memory("pairs", table.shape[1], channels)
+        torch.mul(x.unsqueeze(1), y, out=pairs.view(len(x), len(y), -1))
+        return torch.mm(table, pairs, out=self.memory("rows", len(table), channels))
+
+
+def _chunks(plan: ChannelPlan, x: Tensor) -> Iterator[_Chunk]:
+    widest = max((g.x.rows * g.y.rows * g.x.channels for g in plan.groups), default=plan.dim)
+    size = max(LEAST_SAMPLES, CACHED // max(1, widest))
+    for first in range(0, len(x), size):
+        yield _Chunk(first, min(size, len(x) - first), x)
+
+
+def _product(plan: ChannelPlan, tables: Tables, x: Tensor, y: Tensor, w: Tensor | None) -> Tensor:
+    out = x.new_zeros(len(x), plan.dim)
+    for chunk in _chunks(plan, x):
+        for path in plan.scalars:
+            _add_scalar_path(chunk, path, (x, y, None), w, (None, None, out), None)
+        for group in plan.groups:
+            pieces = chunk.copied("x", x, group.x), chunk.copied("y", y, group.y)
+            made = chunk.products(tables[group.table], *pieces, group.x.channels)
+            for branch in group.branches:
+                rows, place = chunk.rows(made, branch).transpose(0, 1), chunk.of(out, branch.out)
+                if w is None:
+                    place.add_(rows)
+                else:
+                    place.addcmul_(rows, chunk.weights(w, branch.weight, group.x.channels))
+    return out
+
+
+def _derivative(plan: ChannelPlan, tables: Tables, given: Triple, w: Tensor | None, needs: Sequence[bool]) -> Triple:
+    """The derivatives of Σ g T(x, y, w), given (x, y, g), by those of x, y and w that are needed."""
+    dx, dy, dw = (torch.zeros_like(a) if needed else None for a, needed in zip((*given[:2], w), needs))
+    for chunk in _chunks(plan, given[0]):
+        for path in plan.scalars:
+            _add_scalar_path(chunk, path, given, w, (dx, dy, None), dw)
+        for group in plan.groups:
+            _add_group(chunk, group, tables[group.table], given, w, (dx, dy), dw)
+    return dx, dy, dw
+
+
+def _add_scalar_path(
+    chunk: _Chunk, path: ScalarPath, given: Triple, w: Tensor | None, totals: Triple, dw: Tensor | None
+) -> None:
+    """Add the derivatives of one path by x, y and g (the product itself) to the totals there are, and those by w."""
+    legs = [None if a is None else chunk.of(a, span) for a, span in zip(given, path.spans)]
+    sums = [None if a is None else chunk.of(a, span) for a, span in zip(totals, path.spans)]
+    a, f, channels = path.scalar, path.factor, path.spans[0].channels
+    b, c = (k for k in range(3) if k != a)
+    weight = None if w is None else chunk.weights(w, path.weight, channels)
+    if sums[a] is not None or dw is not None:
+        dot = (legs[b] * legs[c]).sum(1, keepdim=True)
+        if sums[a] is not None:
+            _add_product(sums[a], dot, weight, f)
+        if dw is not None:
+            total = chunk.weights(dw, path.weight, channels)
+            total.add_((dot * legs[a]).sum(0, keepdim=True) if w.ndim == 1 else dot * legs[a], alpha=f)
+    if sums[b] is not None or sums[c] is not None:
+        scaled = legs[a] if weight is None else legs[a] * weight
+        for k, other in ((b, c), (c, b)):
+            if sums[k] is not None:
+                sums[k].addcmul_(legs[other], scaled, value=f)
+
+
+def _add_product(total: Tensor, a: Tensor, b: Tensor | None, factor: float) -> None:
+    if b is None:
+        total.add_(a, alpha=factor)
+    else:
+        total.addcmul_(a, b, value=factor)
+
+
+def _add_group(
+    chunk: _Chunk,
+    group: Group,
+    table: Tensor,
+    given: Triple,
+    w: Tensor | None,
+    totals: tuple[Tensor | None, Tensor | None],
+    dw: Tensor | None,
+) -> None:
+    """Add the derivatives of a group of paths by x, y and w to the totals there are."""
+    channels = group.x.channels
+    x, y, g = chunk.copied("x", given[0], group.x), chunk.copied("y", given[1], group.y), given[2]
+    if dw is not None:
+        made = chunk.products(table, x, y, channels)
+        for branch in group.branches:
+            z = chunk.rows(made, branch).mul_(chunk.of(g, branch.out).transpose(0, 1))
+            z = z.sum((0, 1)) if w.ndim == 1 else z.sum(0).unsqueeze(1)
+            chunk.weights(dw, branch.weight, channels).add_(z)
+    if totals[0] is None and totals[1] is None:
+        return
+    made = chunk.memory("rows", len(table), channels)
+    for branch in group.branches:
+        z, back = chunk.rows(made, branch).transpose(0, 1), chunk.of(g, branch.out)
+        if w is None:
+            z.copy_(back)
+        else:
+            torch.mul(back, chunk.weights(w, branch.weight, channels), out=z)
+    pairs = torch.mm(table.T, made, out=chunk.memory("pairs", table.shape[1], channels)).view(len(x), len(y), -1)
+    if totals[0] is not None:
+        turned = torch.mul(pairs, y, out=chunk.memory("turned", table.shape[1], channels).view_as(pairs))
+        chunk.of(totals[0], group.x).add_(turned.sum(1).view(len(x), chunk.count, -1).transpose(0, 1))
+    if totals[1] is not None:
+        turned = pairs.mul_(x.unsqueeze(1))
+        chunk.of(totals[1], group.y).add_(turned.sum(0).view(len(y), chunk.count, -1).transpose(0, 1))
+
+
+class _Product(torch.autograd.Function):
+    """(x, y, w, plan, tables) -> T(x, y, w)."""
+
+    @staticmethod
+    def forward(ctx, x: Tensor, y: Tensor, w: Tensor | None, plan: ChannelPlan, tables: Tables) -> Tensor:
+        ctx.save_for_backward(x, y, w)
+        ctx.rest = plan, tables
+        return _product(plan, tables, x, y, w)
+
+    @staticmethod
+    def backward(ctx, g: Tensor):
+        x, y, w = ctx.saved_tensors
+        return *_Derivative.apply(x, y, w, g, *ctx.rest, ctx.needs_input_grad[:3]), None, None
+
+
+class _Derivative(torch.autograd.Function):
+    """(x, y, w, g, plan, tables, needs) -> the derivatives of Σ g T(x, y, w)."""
+
+    @staticmethod
+    def forward(ctx, x, y, w, g, plan: ChannelPlan, tables: Tables, needs: Sequence[bool]):
+        ctx.save_for_backward(x, y, w, g)
+        ctx.rest = plan, tables
+        ctx.set_materialize_grads(False)
+        return _derivative(plan, tables, (x, y, g), w, needs)
+
+    @staticmethod
+    def backward(ctx, *u: Tensor | None):
+        """Of Σ g (T(u₁, y, w) + T(x, u₂, w) + T(x, y, u₃))."""
+        *arguments, g = ctx.saved_tensors
+        by, totals = ctx.needs_input_grad[:4], [None] * 4
+        for k, own in enumerate(u):
+            if own is None:
+                continue
+            one = [own if i == k else a for i, a in enumerate(arguments)]
+            needs = [by[i] and i != k for i in range(3)]
+            parts = _Derivative.apply(*one, g, *ctx.rest, needs) if any(needs) else [None] * 3
+            parts = [*parts, _Product.apply(*one, *ctx.rest) if by[3] else None]
+            totals = [a if b is None else b if a is None else a + b for a, b in zip(totals, parts)]
+        return *totals, None, None, None
