@@ -13,6 +13,9 @@ CASES = {
     "no output without a path": ("2x1o", "2x1o", "2x0e + 2x1o + 2x2e"),
     "channels differ": ("2x0e + 1x1o + 2x2e", "1x1o + 2x2e", "2x0e + 1x0e + 2x2e + 1x2e"),
     "free of parity": ("2x0 + 2x1", "2x1 + 2x2", "2x0 + 2x1 + 2x2"),
+    "one channel second": ("3x0e + 2x1o + 3x2e", "1x0e + 1x1o + 1x2e", "3x0e + 2x1o + 3x2e + 2x0e + 3x1o"),
+    "one channel first": ("1x1o + 1x0e + 1x2e", "3x0e + 2x1o", "3x0e + 2x1o + 3x1o + 2x2e + 2x0e"),
+    "one channel each": ("1x0e + 1x1o",) * 3,
 }
 
 
@@ -27,7 +30,9 @@ def weighting(request):
 
 
 def setting(reps, weighting, generator, samples=3):
-    product = TensorProduct(*reps, mode="uuu", weights="none" if weighting == "none" else "external").double()
+    counts = [{c for _, c in Irreps(rep).blocks} for rep in reps[:2]]
+    mode = "uvv" if counts[0] == {1} and len(counts[1]) > 1 else "uvu" if counts[1] == {1} else "uuu"
+    product = TensorProduct(*reps, mode=mode, weights="none" if weighting == "none" else "external").double()
 
     def draw(*shape):
         return torch.randn(*shape, generator=generator, dtype=torch.float64).requires_grad_()
@@ -45,6 +50,7 @@ def plainly(product, x, y, w=None):
 
 def test_value_and_derivatives(reps, weighting, generator):
     product, given = setting(reps, weighting, generator)
+    assert product.product._by_channels
     assert_close(product(*given), plainly(product, *given), **EXACT)
     h = torch.randn(product(*given).shape, generator=generator, dtype=torch.float64)
     found = []

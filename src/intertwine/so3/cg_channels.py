@@ -3,7 +3,7 @@
 The product T(x, y, w) is linear in each argument, so its derivatives are such products again, and theirs too. Autograd
 would keep all products of components, (L+1)⁴ numbers for each sample and channel, and make as many at each step back;
 here they are made anew, chunk by chunk, and stay near. A path with a scalar makes none: it is a number times a dot
-product, whichever of the three features the scalar is in.
+product, whichever of the three features the scalar is in. A factor may have one channel, which meets all of the other.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,7 +22,7 @@ Triple = tuple[Tensor | None, Tensor | None, Tensor | None]
 
 @dataclass(frozen=True)
 class Span:
-    """A piece of a flat feature: `rows` components of `channels` channels."""
+    """A block of a flat feature: `rows` components of `channels` channels."""
 
     start: int
     rows: int
@@ -56,6 +56,11 @@ class Group:
     y: Span
     table: int
     branches: tuple[Branch, ...]
+
+    @property
+    def channels(self) -> int:
+        """Of the product."""
+        return self.branches[0].out.channels
 
 
 @dataclass(frozen=True)
@@ -100,10 +105,10 @@ class _Chunk:
         width = self.count * channels
         return taken(self._store, name, self._like, rows * width).view(rows, width)
 
-    def copied(self, name: str, x: Tensor, span: Span) -> Tensor:
-        """Components in front, [rows, samples · channels]."""
-        made = self.memory(name, span.rows, span.channels)
-        made.view(span.rows, self.count, span.channels).copy_(self.of(x, span).transpose(0, 1))
+    def copied(self, name: str, x: Tensor, span: Span, channels: int) -> Tensor:
+        """Components in front, [rows, samples · channels]; one channel becomes as many."""
+        made = self.memory(name, span.rows, channels)
+        made.view(span.rows, self.count, channels).copy_(self.of(x, span).transpose(0, 1))
         return made
 
     def rows(self, made: Tensor, branch: Branch) -> Tensor:
@@ -118,7 +123,7 @@ class _Chunk:
 
 
 def _chunks(plan: ChannelPlan, x: Tensor) -> Iterator[_Chunk]:
-    widest = max((g.x.rows * g.y.rows * g.x.channels for g in plan.groups), default=plan.dim)
+    widest = max((g.x.rows * g.y.rows * g.channels for g in plan.groups), default=plan.dim)
     size = max(LEAST_SAMPLES, CACHED // max(1, widest))
     for first in range(0, len(x), size):
         yield _Chunk(first, min(size, len(x) - first), x)
@@ -130,14 +135,15 @@ def _product(plan: ChannelPlan, tables: Tables, x: Tensor, y: Tensor, w: Tensor 
         for path in plan.scalars:
             _add_scalar_path(chunk, path, (x, y, None), w, (None, None, out), None)
         for group in plan.groups:
-            pieces = chunk.copied("x", x, group.x), chunk.copied("y", y, group.y)
-            made = chunk.products(tables[group.table], *pieces, group.x.channels)
+            channels = group.channels
+            factors = chunk.copied("x", x, group.x, channels), chunk.copied("y", y, group.y, channels)
+            made = chunk.products(tables[group.table], *factors, channels)
             for branch in group.branches:
                 rows, place = chunk.rows(made, branch).transpose(0, 1), chunk.of(out, branch.out)
                 if w is None:
                     place.add_(rows)
                 else:
-                    place.addcmul_(rows, chunk.weights(w, branch.weight, group.x.channels))
+                    place.addcmul_(rows, chunk.weights(w, branch.weight, channels))
     return out
 
 
@@ -158,7 +164,7 @@ def _add_scalar_path(
     """Add the derivatives of one path by x, y and g (the product itself) to the totals there are, and those by w."""
     legs = [None if a is None else chunk.of(a, span) for a, span in zip(given, path.spans)]
     sums = [None if a is None else chunk.of(a, span) for a, span in zip(totals, path.spans)]
-    a, f, channels = path.scalar, path.factor, path.spans[0].channels
+    a, f, channels = path.scalar, path.factor, path.spans[2].channels
     b, c = (k for k in range(3) if k != a)
     weight = None if w is None else chunk.weights(w, path.weight, channels)
     if sums[a] is not None or dw is not None:
@@ -172,11 +178,14 @@ def _add_scalar_path(
         scaled = legs[a] if weight is None else legs[a] * weight
         for k, other in ((b, c), (c, b)):
             if sums[k] is not None:
-                sums[k].addcmul_(legs[other], scaled, value=f)
+                _add_product(sums[k], legs[other], scaled, f)
 
 
 def _add_product(total: Tensor, a: Tensor, b: Tensor | None, factor: float) -> None:
-    if b is None:
+    """Add factor · a · b, b being 1 where it is None, summed over channels where the total has one."""
+    if total.shape[2] < a.shape[2]:
+        total.add_((a if b is None else a * b).sum(2, keepdim=True), alpha=factor)
+    elif b is None:
         total.add_(a, alpha=factor)
     else:
         total.addcmul_(a, b, value=factor)
@@ -192,8 +201,9 @@ def _add_group(
     dw: Tensor | None,
 ) -> None:
     """Add the derivatives of a group of paths by x, y and w to the totals there are."""
-    channels = group.x.channels
-    x, y, g = chunk.copied("x", given[0], group.x), chunk.copied("y", given[1], group.y), given[2]
+    channels = group.channels
+    x, y = (chunk.copied(name, a, span, channels) for name, a, span in zip("xy", given, (group.x, group.y)))
+    g = given[2]
     if dw is not None:
         made = chunk.products(table, x, y, channels)
         for branch in group.branches:
@@ -212,10 +222,17 @@ def _add_group(
     pairs = torch.mm(table.T, made, out=chunk.memory("pairs", table.shape[1], channels)).view(len(x), len(y), -1)
     if totals[0] is not None:
         turned = torch.mul(pairs, y, out=chunk.memory("turned", table.shape[1], channels).view_as(pairs))
-        chunk.of(totals[0], group.x).add_(turned.sum(1).view(len(x), chunk.count, -1).transpose(0, 1))
+        _add_rows(chunk.of(totals[0], group.x), turned.sum(1))
     if totals[1] is not None:
         turned = pairs.mul_(x.unsqueeze(1))
-        chunk.of(totals[1], group.y).add_(turned.sum(0).view(len(y), chunk.count, -1).transpose(0, 1))
+        _add_rows(chunk.of(totals[1], group.y), turned.sum(0))
+
+
+def _add_rows(total: Tensor, rows: Tensor) -> None:
+    """Add [rows, samples · channels] to [samples, rows, channels], or the sum over channels where there is one."""
+    samples, components, channels = total.shape
+    rows = rows.view(components, samples, -1).transpose(0, 1)
+    total.add_(rows if rows.shape[2] == channels else rows.sum(2, keepdim=True))
 
 
 class _Product(torch.autograd.Function):

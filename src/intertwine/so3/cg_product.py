@@ -55,12 +55,7 @@ class ClebschGordan(nn.Module):
                 parts.append(paths[p].scale * clebsch_gordan(l1, l2, l3).reshape(-1, 2 * l3 + 1).T)
             tables.append(np.concatenate(parts))
         self._tables = Constants(tables, any_dtype=True)
-        whole = all(
-            (first, stop) == (0, irreps.blocks[i][1])
-            for irreps, pieces in zip(self.sides, self.pieces)
-            for i, first, stop in pieces
-        )
-        self._by_channels = self._channel_plan() if self.mode == "uuu" and whole else None
+        self._by_channels = self._channel_plan() if self._goes_by_channels() else None
 
     def _degree(self, side: int, piece: int) -> int:
         return self.sides[side].blocks[self.pieces[side][piece][0]][0].l
@@ -68,6 +63,16 @@ class ClebschGordan(nn.Module):
     def _channels(self, path: Path) -> tuple[int, int, int]:
         counts = [stop - start for _, start, stop in (self.pieces[0][path.i1], self.pieces[1][path.i2])]
         return *counts, self.sides[2].blocks[path.i3][1]
+
+    def _goes_by_channels(self) -> bool:
+        """Whether each channel of the product is made of one channel of each factor, taken from whole blocks."""
+        for irreps, pieces in zip(self.sides, self.pieces):
+            if any((first, stop) != (0, irreps.blocks[i][1]) for i, first, stop in pieces):
+                return False
+        single = {"uvu": 1, "uvv": 0}.get(self.mode)  # the side of v, of u, has one channel then
+        if single is not None:
+            return all(self._channels(path)[single] == 1 for path in self.paths)
+        return self.mode == "uuu"
 
     def _channel_plan(self) -> ChannelPlan:
         weights = list(accumulate(map(math.prod, self.path_shapes), initial=0))
