@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 from .irreps import Irrep, Irreps
 
+Piece = tuple[int, int, int]  # channels of a block that a path sees: block, first, one past the last
 NORMALIZATIONS = ("component", "norm")
 PATH_NORMALIZATIONS = ("element", "path")
 # channels u of the first input, v of the second, w of the output; the letters of e3nn

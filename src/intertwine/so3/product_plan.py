@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from .cg_full import FullProduct
 from .cg_product import ClebschGordan
 from .couplings import Path
 from .gaunt_methods import candidates
@@ -50,7 +51,7 @@ class ProductPlan:
 def path_ways(
     sides: tuple[Irreps, Irreps, Irreps],
     paths: Sequence[Path],
-    product: ClebschGordan,
+    product: ClebschGordan | FullProduct,
     *,
     weights: str,
     harmonics: bool,

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 
 import torch
 
-from .cg_product import Piece
+from .couplings import Piece
 from .irreps import Irrep, Irreps, as_irrep
 from .tensor_product import TensorProduct
 

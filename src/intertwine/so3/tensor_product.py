@@ -8,7 +8,9 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from . import couplings
-from .cg_product import ClebschGordan, Piece
+from .cg_full import FullProduct
+from .cg_product import ClebschGordan
+from .couplings import Piece
 from .gaunt_layers import GauntTensorProduct
 from .irreps import Irreps
 from .matrix_product import FusedMatrixProduct
@@ -117,7 +119,7 @@ class TensorProduct(nn.Module):
                 f"in mode {self.mode} ({couplings.MODES[self.mode]})"
             )
         first, second = self.pieces or (whole_blocks(self.irreps_in1), whole_blocks(self.irreps_in2))
-        product = ClebschGordan(*self._sides, paths, first, second)
+        product = (FullProduct if self.mode == "uvw" else ClebschGordan)(*self._sides, paths, first, second)
         self.paths, self.path_shapes = paths, product.path_shapes
         if self.weights != "none":
             self.weight_numel = sum(math.prod(shape) for shape in self.path_shapes)
