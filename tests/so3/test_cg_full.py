@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from intertwine.so3 import Irreps, TensorProduct, cg_full, clebsch_gordan
+from intertwine.so3 import Irreps, TensorProduct, cg_full, clebsch_gordan, tensor_product
+from intertwine.so3.cg_product import ClebschGordan
 
 EXACT = {"atol": 1e-11, "rtol": 0.0}
 CASES = {
@@ -14,6 +15,11 @@ CASES = {
     "many channels out": ("2x0e + 1x1o", "1x0e + 2x1o", "9x0e + 9x1o + 9x1e"),
     "no path to some": ("2x1o", "3x1o", "2x0e + 2x3o + 2x2e + 2x1o"),
 }
+
+
+@pytest.fixture(autouse=True)
+def with_few_channels(monkeypatch):
+    monkeypatch.setattr(tensor_product, "FULL_CHANNELS", 1)
 
 
 @pytest.fixture(params=CASES)
@@ -57,6 +63,13 @@ def test_value_and_derivatives(reps, per_sample, generator):
         found.append((value, *first, *second))
     for own, defined in zip(*found):
         assert_close(own, defined, atol=1e-9, rtol=1e-11)
+
+
+def test_few_channels_go_by_pairs(monkeypatch):
+    monkeypatch.undo()
+    few, many = (TensorProduct(f"{c}x0e + {c}x1o", "1x0e + 1x1o", "2x1o", mode="uvw").product for c in (7, 8))
+    assert isinstance(few, ClebschGordan)
+    assert isinstance(many, cg_full.FullProduct)
 
 
 def test_every_way_is_taken(generator):

@@ -19,6 +19,7 @@ from .irreps import Irreps
 from .wigner import clebsch_gordan
 
 CHUNK = 1 << 22  # numbers that meet the weights in one chunk of samples on the CPU; measured
+FULL_CHANNELS = 8  # of one factor; with fewer, products of matrices for each sample are slower than pairs; measured
 LEAST_SAMPLES = 32  # below, a call costs more than the cache saves
 
 
@@ -128,11 +129,13 @@ class FullProduct(nn.Module):
         return flops, 4 * numbers, 4 * len(self.terms)
 
     def widest(self) -> int:
-        """The most numbers of one sample that are made at once."""
-        widths = {}
+        """The most numbers of one sample that are kept at once: all matrices, and what one of them makes."""
+        widths, matrices = {}, 0
         for term, u, v in self._sizes():
-            widths[term.i1, term.i3] = widths.get((term.i1, term.i3), 0) + self._dims(term)[2] * u * v
-        return max(widths.values())
+            d1, _, d3 = self._dims(term)
+            widths[term.i1, term.i3] = widths.get((term.i1, term.i3), 0) + d3 * u * v
+            matrices += d1 * d3 * v if term.way == "table" else 0
+        return max(widths.values()) + matrices
 
     def forward(self, x1: Tensor, x2: Tensor, weight: Tensor) -> Tensor:
         """The product, [*batch, dim_out]; weight [.., numbers] or [numbers]."""
@@ -200,7 +203,7 @@ class FullProduct(nn.Module):
                 matrices[t.path] = part.unflatten(2, (d3, d1)).transpose(1, 2)  # [samples, 2 l3 + 1, v, 2 l1 + 1]
         for (i1, i3), terms in self.by_table.items():
             parts = [matrices[t.path] for t in terms]
-            matrix = torch.cat(parts, 2).flatten(1, 2)
+            matrix = (torch.cat(parts, 2) if len(parts) > 1 else parts[0]).flatten(1, 2)
             made = torch.bmm(matrix, xs[i1])
             components = parts[0].shape[1]
             made = made.view(len(made), components, made.shape[1] // components * made.shape[2])

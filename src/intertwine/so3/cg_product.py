@@ -1,6 +1,6 @@
 """The Clebsch-Gordan way to run a tensor product: products of components, one constant matrix, weights.
 
-All modes but "uvw", which is in `cg_full`; what goes channel by channel is done in `cg_channels` where that can be.
+What goes channel by channel is done in `cg_channels` where that can be; "uvw" with many channels in `cg_full`.
 """
 
 import math
@@ -26,7 +26,7 @@ class ClebschGordan(nn.Module):
     """Σ over paths of scale Σ_{ijuv} w_uvw C_ijk x_iu y_jv; paths that join the same two pieces share their products.
 
     A piece is a range of channels of a block of an input; the i1, i2 of paths count pieces, i3 blocks of `rep_out`.
-    All paths have one mode, not "uvw". It has no parameters: weights come flat with the call, path after path.
+    All paths have one mode. It has no parameters: weights come flat with the call, path after path.
     """
 
     def __init__(
@@ -105,7 +105,7 @@ class ClebschGordan(nn.Module):
         for (_, _, members), table in zip(self.groups, self._tables.arrays):
             c1, c2, _ = self._channels(self.paths[members[0]])
             pairs = c1 * (c1 - 1) // 2
-            meeting = {"uvuv": c1 * c2, "uvv": c2, "uvu<v": pairs, "u<vw": pairs}.get(self.mode, c1)
+            meeting = {"uvw": c1 * c2, "uvuv": c1 * c2, "uvv": c2, "uvu<v": pairs, "u<vw": pairs}.get(self.mode, c1)
             found.append((table.shape[1], table.shape[0], meeting))
         return found
 
@@ -115,7 +115,7 @@ class ClebschGordan(nn.Module):
         for pairs, rows, channels in self.widths():
             flops += (2 * rows + 1) * pairs * channels
             moved += 4 * channels * (2 * pairs + 3 * rows)
-        if self.weighted and self.mode in ("uuw", "u<vw"):
+        if self.weighted and self.mode in ("uvw", "uuw", "u<vw"):
             for path, shape in zip(self.paths, self.path_shapes):
                 flops += 2 * math.prod(shape) * self.sides[2].blocks[path.i3][0].dim
         return flops, moved, 12 * len(self.groups)
@@ -177,7 +177,7 @@ class ClebschGordan(nn.Module):
         if mode == "uvv" and c1 > 1:
             x = x.sum(-1, keepdim=True) if w[0] is None else _mixed(x, w[0])
             return x, y, [None] * len(w)
-        if mode == "uvuv":
+        if mode in ("uvw", "uvuv"):
             return x.repeat_interleave(c2, -1), y.repeat(*[1] * (y.ndim - 1), c1), w
         if mode in ("uvu<v", "u<vw"):
             u, v = torch.triu_indices(c1, c1, 1, device=x.device)
@@ -190,8 +190,8 @@ class ClebschGordan(nn.Module):
             return z.sum(-1, keepdim=True)
         if w is None:
             return z
-        if self.mode in ("uuw", "u<vw"):
-            return _mixed(z, w)
+        if self.mode in ("uuw", "uvw", "u<vw"):
+            return _mixed(z, w.flatten(-3, -2) if self.mode == "uvw" else w)
         return z * (w if self.mode in ("uuu", "uvu<v") else w.flatten(-2))
 
 
