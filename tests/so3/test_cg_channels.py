@@ -8,14 +8,15 @@ from intertwine.so3 import Irreps, TensorProduct, cg_channels
 
 EXACT = {"atol": 1e-12, "rtol": 0.0}
 CASES = {
-    "natural": ("3x0e + 3x1o + 3x2e",) * 3,
-    "scalars only": ("2x0e", "2x0e", "2x0e"),
-    "no output without a path": ("2x1o", "2x1o", "2x0e + 2x1o + 2x2e"),
-    "channels differ": ("2x0e + 1x1o + 2x2e", "1x1o + 2x2e", "2x0e + 1x0e + 2x2e + 1x2e"),
-    "free of parity": ("2x0 + 2x1", "2x1 + 2x2", "2x0 + 2x1 + 2x2"),
-    "one channel second": ("3x0e + 2x1o + 3x2e", "1x0e + 1x1o + 1x2e", "3x0e + 2x1o + 3x2e + 2x0e + 3x1o"),
-    "one channel first": ("1x1o + 1x0e + 1x2e", "3x0e + 2x1o", "3x0e + 2x1o + 3x1o + 2x2e + 2x0e"),
-    "one channel each": ("1x0e + 1x1o",) * 3,
+    "natural": ("uuu", "3x0e + 3x1o + 3x2e", "3x0e + 3x1o + 3x2e", "3x0e + 3x1o + 3x2e"),
+    "scalars only": ("uuu", "2x0e", "2x0e", "2x0e"),
+    "no output without a path": ("uuu", "2x1o", "2x1o", "2x0e + 2x1o + 2x2e"),
+    "channels differ": ("uuu", "2x0e + 1x1o + 2x2e", "1x1o + 2x2e", "2x0e + 1x0e + 2x2e + 1x2e"),
+    "free of parity": ("uuu", "2x0 + 2x1", "2x1 + 2x2", "2x0 + 2x1 + 2x2"),
+    "one channel second": ("uvu", "3x0e + 2x1o + 3x2e", "1x0e + 1x1o + 1x2e", "3x0e + 2x1o + 3x2e + 2x0e + 3x1o"),
+    "one channel first": ("uvv", "1x1o + 1x0e + 1x2e", "3x0e + 2x1o", "3x0e + 2x1o + 3x1o + 2x2e + 2x0e"),
+    "one channel each": ("uvu", "1x0e + 1x1o", "1x0e + 1x1o", "1x0e + 1x1o"),
+    "all pairs": ("uvuv", "2x0e + 3x1o + 2x2e", "2x0e + 3x1o", "4x0e + 6x1o + 9x0e + 9x2e + 4x1o + 6x2e + 6x3o"),
 }
 
 
@@ -30,14 +31,13 @@ def weighting(request):
 
 
 def setting(reps, weighting, generator, samples=3):
-    counts = [{c for _, c in Irreps(rep).blocks} for rep in reps[:2]]
-    mode = "uvv" if counts[0] == {1} and len(counts[1]) > 1 else "uvu" if counts[1] == {1} else "uuu"
-    product = TensorProduct(*reps, mode=mode, weights="none" if weighting == "none" else "external").double()
+    mode, *sides = reps
+    product = TensorProduct(*sides, mode=mode, weights="none" if weighting == "none" else "external").double()
 
     def draw(*shape):
         return torch.randn(*shape, generator=generator, dtype=torch.float64).requires_grad_()
 
-    x, y = (draw(samples, Irreps(rep).dim) for rep in reps[:2])
+    x, y = (draw(samples, Irreps(rep).dim) for rep in sides[:2])
     shape = {"shared": [(product.weight_numel,)], "a sample": [(samples, product.weight_numel)], "none": []}[weighting]
     return product, (x, y, *(draw(*s) for s in shape))
 

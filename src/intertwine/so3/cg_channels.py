@@ -3,7 +3,8 @@
 The product T(x, y, w) is linear in each argument, so its derivatives are such products again, and theirs too. Autograd
 would keep all products of components, (L+1)⁴ numbers for each sample and channel, and make as many at each step back;
 here they are made anew, chunk by chunk, and stay near. A path with a scalar makes none: it is a number times a dot
-product, whichever of the three features the scalar is in. A factor may have one channel, which meets all of the other.
+product, whichever of the three features the scalar is in. Channels of the product are pairs (u, v), of which a factor
+may know only one, or none: what it lacks, it has once.
 """
 
 from collections.abc import Iterator, Sequence
@@ -22,11 +23,11 @@ Triple = tuple[Tensor | None, Tensor | None, Tensor | None]
 
 @dataclass(frozen=True)
 class Span:
-    """A block of a flat feature: `rows` components of `channels` channels."""
+    """A block of a flat feature: `rows` components of channels (u, v), as many u and v as `pairs` says."""
 
     start: int
     rows: int
-    channels: int
+    pairs: tuple[int, int]
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,9 @@ class Group:
     branches: tuple[Branch, ...]
 
     @property
-    def channels(self) -> int:
-        """Of the product."""
-        return self.branches[0].out.channels
+    def pairs(self) -> tuple[int, int]:
+        """Channels (u, v) of the product."""
+        return self.branches[0].out.pairs
 
 
 @dataclass(frozen=True)
@@ -87,43 +88,41 @@ class _Chunk:
         self.first, self.count, self._like, self._store = first, count, like, scratch(like)
 
     def of(self, x: Tensor, span: Span) -> Tensor:
-        """[samples, rows, channels], a view."""
-        sample, one = x.stride()
-        shape, start = (self.count, span.rows, span.channels), x.storage_offset() + self.first * sample
-        return x.as_strided(shape, (sample, span.channels * one, one), start + span.start * one)
+        """[samples, rows, u, v], a view."""
+        (sample, one), (u, v) = x.stride(), span.pairs
+        start = x.storage_offset() + self.first * sample + span.start * one
+        return x.as_strided((self.count, span.rows, u, v), (sample, u * v * one, v * one, one), start)
 
-    def weights(self, w: Tensor, start: int, channels: int) -> Tensor:
-        """[samples or 1, 1, channels], a view."""
-        start = w.storage_offset() + start * w.stride(-1)
-        if w.ndim == 1:
-            return w.as_strided((1, 1, channels), (0, 0, w.stride(0)), start)
-        sample, one = w.stride()
-        return w.as_strided((self.count, 1, channels), (sample, 0, one), start + self.first * sample)
+    def weights(self, w: Tensor, start: int, pairs: tuple[int, int]) -> Tensor:
+        """[samples or 1, 1, u, v], a view."""
+        sample, one = (0, w.stride(0)) if w.ndim == 1 else w.stride()
+        start = w.storage_offset() + self.first * sample + start * one
+        return w.as_strided((1 if w.ndim == 1 else self.count, 1, *pairs), (sample, 0, pairs[1] * one, one), start)
 
-    def memory(self, name: str, rows: int, channels: int) -> Tensor:
-        """[rows, samples · channels]"""
-        width = self.count * channels
+    def memory(self, name: str, rows: int, pairs: tuple[int, int]) -> Tensor:
+        """[rows, samples · u · v]"""
+        width = self.count * pairs[0] * pairs[1]
         return taken(self._store, name, self._like, rows * width).view(rows, width)
 
-    def copied(self, name: str, x: Tensor, span: Span, channels: int) -> Tensor:
-        """Components in front, [rows, samples · channels]; one channel becomes as many."""
-        made = self.memory(name, span.rows, channels)
-        made.view(span.rows, self.count, channels).copy_(self.of(x, span).transpose(0, 1))
+    def copied(self, name: str, x: Tensor, span: Span, pairs: tuple[int, int]) -> Tensor:
+        """Components in front, [rows, samples · u · v], with all channels of the product."""
+        made = self.memory(name, span.rows, pairs)
+        made.view(span.rows, self.count, *pairs).copy_(self.of(x, span).transpose(0, 1))
         return made
 
     def rows(self, made: Tensor, branch: Branch) -> Tensor:
-        """The rows of one path, [rows, samples, channels], a view."""
-        return made.narrow(0, branch.row, branch.out.rows).view(branch.out.rows, self.count, -1)
+        """The rows of one path, [rows, samples, u, v], a view."""
+        return made.narrow(0, branch.row, branch.out.rows).view(branch.out.rows, self.count, *branch.out.pairs)
 
-    def products(self, table: Tensor, x: Tensor, y: Tensor, channels: int) -> Tensor:
-        """All rows of a group without weights, [rows, samples · channels]."""
-        pairs = self.memory("pairs", table.shape[1], channels)
-        torch.mul(x.unsqueeze(1), y, out=pairs.view(len(x), len(y), -1))
-        return torch.mm(table, pairs, out=self.memory("rows", len(table), channels))
+    def products(self, table: Tensor, x: Tensor, y: Tensor, pairs: tuple[int, int]) -> Tensor:
+        """All rows of a group without weights, [rows, samples · u · v]."""
+        made = self.memory("pairs", table.shape[1], pairs)
+        torch.mul(x.unsqueeze(1), y, out=made.view(len(x), len(y), -1))
+        return torch.mm(table, made, out=self.memory("rows", len(table), pairs))
 
 
 def _chunks(plan: ChannelPlan, x: Tensor) -> Iterator[_Chunk]:
-    widest = max((g.x.rows * g.y.rows * g.channels for g in plan.groups), default=plan.dim)
+    widest = max((g.x.rows * g.y.rows * g.pairs[0] * g.pairs[1] for g in plan.groups), default=plan.dim)
     size = max(LEAST_SAMPLES, CACHED // max(1, widest))
     for first in range(0, len(x), size):
         yield _Chunk(first, min(size, len(x) - first), x)
@@ -135,15 +134,15 @@ def _product(plan: ChannelPlan, tables: Tables, x: Tensor, y: Tensor, w: Tensor 
         for path in plan.scalars:
             _add_scalar_path(chunk, path, (x, y, None), w, (None, None, out), None)
         for group in plan.groups:
-            channels = group.channels
-            factors = chunk.copied("x", x, group.x, channels), chunk.copied("y", y, group.y, channels)
-            made = chunk.products(tables[group.table], *factors, channels)
+            pairs = group.pairs
+            factors = chunk.copied("x", x, group.x, pairs), chunk.copied("y", y, group.y, pairs)
+            made = chunk.products(tables[group.table], *factors, pairs)
             for branch in group.branches:
                 rows, place = chunk.rows(made, branch).transpose(0, 1), chunk.of(out, branch.out)
                 if w is None:
                     place.add_(rows)
                 else:
-                    place.addcmul_(rows, chunk.weights(w, branch.weight, channels))
+                    place.addcmul_(rows, chunk.weights(w, branch.weight, pairs))
     return out
 
 
@@ -164,27 +163,27 @@ def _add_scalar_path(
     """Add the derivatives of one path by x, y and g (the product itself) to the totals there are, and those by w."""
     legs = [None if a is None else chunk.of(a, span) for a, span in zip(given, path.spans)]
     sums = [None if a is None else chunk.of(a, span) for a, span in zip(totals, path.spans)]
-    a, f, channels = path.scalar, path.factor, path.spans[2].channels
+    a, f, pairs = path.scalar, path.factor, path.spans[2].pairs
     b, c = (k for k in range(3) if k != a)
-    weight = None if w is None else chunk.weights(w, path.weight, channels)
+    weight = None if w is None else chunk.weights(w, path.weight, pairs)
     if sums[a] is not None or dw is not None:
         dot = (legs[b] * legs[c]).sum(1, keepdim=True)
         if sums[a] is not None:
-            _add_product(sums[a], dot, weight, f)
+            _add_product(sums[a], dot, weight, f, pairs)
         if dw is not None:
-            total = chunk.weights(dw, path.weight, channels)
+            total = chunk.weights(dw, path.weight, pairs)
             total.add_((dot * legs[a]).sum(0, keepdim=True) if w.ndim == 1 else dot * legs[a], alpha=f)
     if sums[b] is not None or sums[c] is not None:
         scaled = legs[a] if weight is None else legs[a] * weight
         for k, other in ((b, c), (c, b)):
             if sums[k] is not None:
-                _add_product(sums[k], legs[other], scaled, f)
+                _add_product(sums[k], legs[other], scaled, f, pairs)
 
 
-def _add_product(total: Tensor, a: Tensor, b: Tensor | None, factor: float) -> None:
-    """Add factor · a · b, b being 1 where it is None, summed over channels where the total has one."""
-    if total.shape[2] < a.shape[2]:
-        total.add_((a if b is None else a * b).sum(2, keepdim=True), alpha=factor)
+def _add_product(total: Tensor, a: Tensor, b: Tensor | None, factor: float, pairs: tuple[int, int]) -> None:
+    """Add factor · a · b, b being 1 where it is None, summed over the channels that the total does not know."""
+    if total.shape[2:] != pairs:
+        total.add_((a if b is None else a * b).sum_to_size(total.shape), alpha=factor)
     elif b is None:
         total.add_(a, alpha=factor)
     else:
@@ -201,38 +200,36 @@ def _add_group(
     dw: Tensor | None,
 ) -> None:
     """Add the derivatives of a group of paths by x, y and w to the totals there are."""
-    channels = group.channels
-    x, y = (chunk.copied(name, a, span, channels) for name, a, span in zip("xy", given, (group.x, group.y)))
+    pairs = group.pairs
+    x, y = (chunk.copied(name, a, span, pairs) for name, a, span in zip("xy", given, (group.x, group.y)))
     g = given[2]
     if dw is not None:
-        made = chunk.products(table, x, y, channels)
+        made = chunk.products(table, x, y, pairs)
         for branch in group.branches:
             z = chunk.rows(made, branch).mul_(chunk.of(g, branch.out).transpose(0, 1))
             z = z.sum((0, 1)) if w.ndim == 1 else z.sum(0).unsqueeze(1)
-            chunk.weights(dw, branch.weight, channels).add_(z)
+            chunk.weights(dw, branch.weight, pairs).add_(z)
     if totals[0] is None and totals[1] is None:
         return
-    made = chunk.memory("rows", len(table), channels)
+    made = chunk.memory("rows", len(table), pairs)
     for branch in group.branches:
         z, back = chunk.rows(made, branch).transpose(0, 1), chunk.of(g, branch.out)
         if w is None:
             z.copy_(back)
         else:
-            torch.mul(back, chunk.weights(w, branch.weight, channels), out=z)
-    pairs = torch.mm(table.T, made, out=chunk.memory("pairs", table.shape[1], channels)).view(len(x), len(y), -1)
+            torch.mul(back, chunk.weights(w, branch.weight, pairs), out=z)
+    back = torch.mm(table.T, made, out=chunk.memory("pairs", table.shape[1], pairs)).view(len(x), len(y), -1)
     if totals[0] is not None:
-        turned = torch.mul(pairs, y, out=chunk.memory("turned", table.shape[1], channels).view_as(pairs))
-        _add_rows(chunk.of(totals[0], group.x), turned.sum(1))
+        turned = torch.mul(back, y, out=chunk.memory("turned", table.shape[1], pairs).view_as(back))
+        _add_rows(chunk.of(totals[0], group.x), turned.sum(1), pairs)
     if totals[1] is not None:
-        turned = pairs.mul_(x.unsqueeze(1))
-        _add_rows(chunk.of(totals[1], group.y), turned.sum(0))
+        _add_rows(chunk.of(totals[1], group.y), back.mul_(x.unsqueeze(1)).sum(0), pairs)
 
 
-def _add_rows(total: Tensor, rows: Tensor) -> None:
-    """Add [rows, samples · channels] to [samples, rows, channels], or the sum over channels where there is one."""
-    samples, components, channels = total.shape
-    rows = rows.view(components, samples, -1).transpose(0, 1)
-    total.add_(rows if rows.shape[2] == channels else rows.sum(2, keepdim=True))
+def _add_rows(total: Tensor, rows: Tensor, pairs: tuple[int, int]) -> None:
+    """Add [rows, samples · u · v] to [samples, rows, ..], summed over the channels that the total does not know."""
+    samples, components = total.shape[:2]
+    total.add_(rows.view(components, samples, *pairs).transpose(0, 1).sum_to_size(total.shape))
 
 
 class _Product(torch.autograd.Function):

@@ -67,35 +67,36 @@ class ClebschGordan(nn.Module):
         return *counts, self.sides[2].blocks[path.i3][1]
 
     def _goes_by_channels(self) -> bool:
-        """Whether each channel of the product is made of one channel of each factor, taken from whole blocks."""
+        """Whether each channel of the product is made of one channel of each factor, both taken from whole blocks."""
         for irreps, pieces in zip(self.sides, self.pieces):
             if any((first, stop) != (0, irreps.blocks[i][1]) for i, first, stop in pieces):
                 return False
         single = {"uvu": 1, "uvv": 0}.get(self.mode)  # the side of v, of u, has one channel then
         if single is not None:
             return all(self._channels(path)[single] == 1 for path in self.paths)
-        return self.mode == "uuu"
+        return self.mode in ("uuu", "uvuv")
 
     def _channel_plan(self) -> ChannelPlan:
         weights = list(accumulate(map(math.prod, self.path_shapes), initial=0))
-        spans = [
-            [
-                Span(start, irrep.dim, c)
-                for start, (irrep, c) in zip(accumulate((i.dim * c for i, c in side.blocks), initial=0), side.blocks)
-            ]
-            for side in self.sides
-        ]
+        starts = [list(accumulate((irrep.dim * c for irrep, c in side.blocks), initial=0)) for side in self.sides]
+
+        def span(side: int, block: int, pairs: tuple[int, int]) -> Span:
+            return Span(starts[side][block], self.sides[side].blocks[block][0].dim, pairs)
+
         scalars, groups = [], []
         for t, (i1, i2, members) in enumerate(self.groups):
-            x, y = spans[0][self.pieces[0][i1][0]], spans[1][self.pieces[1][i2][0]]
-            outs = [spans[2][self.paths[p].i3] for p in members]
-            rows = [span.rows for span in (x, y, outs[0])]
+            blocks = self.pieces[0][i1][0], self.pieces[1][i2][0]
+            c1, c2, c3 = self._channels(self.paths[members[0]])
+            ends = ((c1, 1), (1, c2), (c1, c2)) if self.mode == "uvuv" else ((c1, 1), (c2, 1), (c3, 1))
+            x, y = span(0, blocks[0], ends[0]), span(1, blocks[1], ends[1])
+            outs = [span(2, self.paths[p].i3, ends[2]) for p in members]
+            rows = [s.rows for s in (x, y, outs[0])]
             if len(members) == 1 and 1 in rows:
                 factor = float(self._tables.arrays[t][0, 0])
                 scalars.append(ScalarPath((x, y, outs[0]), rows.index(1), factor, weights[members[0]]))
             else:
-                starts = accumulate((span.rows for span in outs), initial=0)
-                branches = tuple(Branch(r, s, weights[p]) for r, s, p in zip(starts, outs, members))
+                first = accumulate((s.rows for s in outs), initial=0)
+                branches = tuple(Branch(r, s, weights[p]) for r, s, p in zip(first, outs, members))
                 groups.append(Group(x, y, t, branches))
         return ChannelPlan(tuple(scalars), tuple(groups), self.sides[2].dim)
 
