@@ -47,15 +47,9 @@ def main() -> None:
         for lmax in options.degrees:
             sides = [Irreps.spherical(lmax, c) for c in channels]
             product = TensorProduct(*sides, mode=mode)
-            batch = () if shared else (options.batch,)
-            x, y, w = (
-                torch.randn(*shape, generator=generator, dtype=dtype)
-                for shape in (
-                    (options.batch, sides[0].dim),
-                    (options.batch, sides[1].dim),
-                    (*batch, product.weight_numel),
-                )
-            )
+            shapes = ((options.batch, sides[0].dim), (options.batch, sides[1].dim), (product.weight_numel,))
+            x, y, w = (torch.randn(*shape, generator=generator, dtype=dtype) for shape in shapes)
+            w = w if shared else torch.randn(options.batch, len(w), generator=generator, dtype=dtype)
             steps, error = {"intertwine": passes(product, (x, y, w))}, {}
             if o3:
                 kinds = [str(side).replace(" ", "") for side in sides]

@@ -23,6 +23,18 @@ def test_tables_agree_with_the_peers(name, monkeypatch, tmp_path, capsys):
     assert "Time grows with the power" in capsys.readouterr().out
 
 
+def test_all_modes_agree_with_e3nn(monkeypatch, tmp_path):
+    pytest.importorskip("e3nn")
+    file = tmp_path / "times.json"
+    options = ["--degrees", "1", "--batch", "5", "--repeats", "7", "--json", str(file)]
+    monkeypatch.setattr(sys, "argv", ["modes", *options])
+    modes = importlib.import_module("benchmarks.so3.modes")
+    modes.main()
+    (table,) = json.loads(file.read_text())
+    assert len(table["rows"]) == len(modes.CASES)
+    assert all(row["error"]["e3nn"] < 1e-4 for row in table["rows"])
+
+
 def test_choices_name_predicted_and_measured_winner(monkeypatch, capsys):
     monkeypatch.setattr(
         sys, "argv", ["choice", "--degrees", "1", "--channels", "2", "--samples", "20", "--repeats", "7"]

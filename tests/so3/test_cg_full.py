@@ -53,8 +53,13 @@ def by_definition(product, x, y, w):
 
 
 @pytest.mark.parametrize("per_sample", [False, True], ids=["shared", "a sample"])
-def test_value_and_derivatives(reps, per_sample, generator):
+@pytest.mark.parametrize("way", [cg_full.FullProduct, ClebschGordan])
+def test_value_and_derivatives(reps, per_sample, way, generator, monkeypatch):
+    if way is ClebschGordan:  # by pairs
+        monkeypatch.setattr(tensor_product, "FULL_CHANNELS", 99)
+        monkeypatch.setattr(tensor_product, "FULL_DEGREE", -1)
     product, given = setting(reps, generator, per_sample=per_sample)
+    assert isinstance(product.product, way)
     found = []
     for run in (product, lambda *a: by_definition(product, *a)):
         value = run(*given)
@@ -67,9 +72,10 @@ def test_value_and_derivatives(reps, per_sample, generator):
 
 def test_few_channels_go_by_pairs(monkeypatch):
     monkeypatch.undo()
-    few, many = (TensorProduct(f"{c}x0e + {c}x1o", "1x0e + 1x1o", "2x1o", mode="uvw").product for c in (7, 8))
-    assert isinstance(few, ClebschGordan)
-    assert isinstance(many, cg_full.FullProduct)
+    sizes = {(7, 2): cg_full.FullProduct, (7, 4): ClebschGordan, (8, 4): cg_full.FullProduct}
+    for (c, l), way in sizes.items():
+        product = TensorProduct(f"{c}x{l}e + {c}x1o", "1x0e + 1x1o", "2x1o", mode="uvw")
+        assert isinstance(product.product, way)
 
 
 def test_every_way_is_taken(generator):

@@ -19,7 +19,7 @@ from .irreps import Irreps
 from .wigner import clebsch_gordan
 
 CHUNK = 1 << 22  # numbers that meet the weights in one chunk of samples on the CPU; measured
-FULL_CHANNELS = 8  # of one factor; with fewer, products of matrices for each sample are slower than pairs; measured
+FULL_CHANNELS, FULL_DEGREE = 8, 2  # with fewer channels, above this degree, products of pairs are faster; measured
 LEAST_SAMPLES = 32  # below, a call costs more than the cache saves
 
 

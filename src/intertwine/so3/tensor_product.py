@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from . import couplings
-from .cg_full import FULL_CHANNELS, FullProduct
+from .cg_full import FULL_CHANNELS, FULL_DEGREE, FullProduct
 from .cg_product import ClebschGordan
 from .couplings import Piece
 from .gaunt_layers import GauntTensorProduct
@@ -119,8 +119,9 @@ class TensorProduct(nn.Module):
                 f"in mode {self.mode} ({couplings.MODES[self.mode]})"
             )
         first, second = self.pieces or (whole_blocks(self.irreps_in1), whole_blocks(self.irreps_in2))
-        many = max(stop - start for _, start, stop in (*first, *second)) >= FULL_CHANNELS
-        way = FullProduct if self.mode == "uvw" and many else ClebschGordan
+        pays = any(stop - start >= FULL_CHANNELS for _, start, stop in (*first, *second))
+        pays = pays or all(side.lmax <= FULL_DEGREE for side in self._sides)
+        way = FullProduct if self.mode == "uvw" and pays else ClebschGordan
         product = way(*self._sides, paths, first, second)
         self.paths, self.path_shapes = paths, product.path_shapes
         if self.weights != "none":
