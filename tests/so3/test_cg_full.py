@@ -122,3 +122,13 @@ def test_compiled_for_any_number_of_samples(generator):
     compiled = torch.compile(product, fullgraph=True, backend="aot_eager", dynamic=True)
     for n in (4, 5):
         assert_close(compiled(x[:n], y[:n], w), product(x[:n], y[:n], w), **EXACT)
+
+
+@pytest.mark.slow
+def test_exported_for_any_number_of_samples(generator):
+    product, given = setting(CASES["natural"], generator, (5,))
+    given = tuple(a.detach() for a in given)
+    n = {0: torch.export.Dim("n")}
+    exported = torch.export.export(product, given, dynamic_shapes=(n, n, None)).module()
+    few = given[0][:3], given[1][:3], given[2]
+    assert_close(exported(*few), product(*few), **EXACT)

@@ -141,11 +141,12 @@ class FullProduct(nn.Module):
         """The product, [*batch, dim_out]; weight [.., numbers] or [numbers]."""
         x1, x2 = (x2, x1) if self.exchanged else (x1, x2)
         batch = torch.broadcast_shapes(*(a.shape[:-1] for a in (x1, x2, weight)))
-        weight = weight.flatten() if weight.shape[:-1].numel() == 1 else weight  # of all samples
+        samples = math.prod(batch)
+        weight = weight.flatten() if math.prod(weight.shape[:-1]) == 1 else weight  # of all samples
         given = (x1, x2) if weight.ndim == 1 else (x1, x2, weight)
-        given = [a.expand(*batch, -1).reshape(batch.numel(), a.shape[-1]) for a in given]
+        given = [a.expand(*batch, -1).reshape(samples, a.shape[-1]) for a in given]
         size = max(LEAST_SAMPLES, CHUNK // self.widest())
-        whole = torch.compiler.is_compiling() or x1.device.type != "cpu" or batch.numel() <= size
+        whole = torch.compiler.is_compiling() or x1.device.type != "cpu" or samples <= size
         parts = [given] if whole else zip(*(a.split(size) for a in given))
         made = [self._flat(x, y, own[0] if own else weight) for x, y, *own in parts]
         return (made[0] if len(made) == 1 else torch.cat(made)).view(*batch, self.dim)
@@ -155,7 +156,7 @@ class FullProduct(nn.Module):
             [side.split(x)[i].narrow(-1, first, stop - first) for i, first, stop in own]
             for side, own, x in zip(self.sides, self.pieces, (x1, x2))
         )
-        shared, samples = weight.ndim == 1, len(x1)
+        shared, samples = weight.ndim == 1, x1.shape[0]
         if shared:  # no more than a factor for each; otherwise it goes to the features, which are smaller
             weight = weight * self._factors(weight)[0]
         weights = self._split(weight)
@@ -197,7 +198,7 @@ class FullProduct(nn.Module):
         matrices = {}
         for (i2, terms), table in zip(self.columns.items(), self._tables(xs[0])):
             y = ys[i2]
-            made = (y.mT.reshape(-1, y.shape[1]) @ table).view(len(y), y.shape[2], table.shape[1])
+            made = (y.mT.reshape(-1, y.shape[1]) @ table).view(y.shape[0], y.shape[2], table.shape[1])
             shapes = [self._dims(t) for t in terms]
             for t, part, (d1, _, d3) in zip(terms, made.split([d1 * d3 for d1, _, d3 in shapes], 2), shapes):
                 matrices[t.path] = part.unflatten(2, (d3, d1)).transpose(1, 2)  # [samples, 2 l3 + 1, v, 2 l1 + 1]
@@ -206,7 +207,7 @@ class FullProduct(nn.Module):
             matrix = (torch.cat(parts, 2) if len(parts) > 1 else parts[0]).flatten(1, 2)
             made = torch.bmm(matrix, xs[i1])
             components = parts[0].shape[1]
-            made = made.view(len(made), components, made.shape[1] // components * made.shape[2])
+            made = made.view(made.shape[0], components, made.shape[1] // components * made.shape[2])
             yield i3, made, [t.path for t in terms]
 
     def _scalars_first(
