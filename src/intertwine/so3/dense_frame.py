@@ -47,7 +47,7 @@ def _matrices(direction: Tensor, lmax: int, mmax: int) -> Dense:
 
 @lru_cache(maxsize=8)
 def _table(lmax: int, mmax: int) -> np.ndarray:
-    """The entries by the products of waves, [(2 lmax + 1)², components · columns]."""
+    """The entries by the products of powers, [(2 lmax + 1)², components · columns]."""
     places, rows, columns = dense_places(lmax, mmax)
     entries = product_table(lmax, mmax)
     found = np.zeros((len(entries), rows * columns))

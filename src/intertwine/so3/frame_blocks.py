@@ -86,7 +86,7 @@ def waves(direction: Tensor, lmax: int) -> tuple[Tensor, Tensor]:
 
 @lru_cache(maxsize=32)
 def product_table(lmax: int, mmax: int) -> np.ndarray:
-    """The entries of all blocks, one block after the other, by the products of both waves: [(2 lmax + 1)², entries]."""
+    """The entries of all blocks, one block after the other, by the products of `_powers`: [(2 lmax + 1)², entries]."""
     count = 2 * lmax + 1
     whole, tables, start = wave_table(lmax, mmax).reshape(count, count, -1), [], 0
     for l in range(lmax + 1):
@@ -98,12 +98,36 @@ def product_table(lmax: int, mmax: int) -> np.ndarray:
                 both[:, lmax + abs(m), l + m] = -np.sign(m) * polar[:, l - m]
         tables.append(both.reshape(count * count, -1))
         start = stop
-    return _frozen(np.concatenate(tables, 1))
+    by_powers = _waves_by_powers(lmax)
+    return _frozen(np.kron(by_powers, by_powers).T @ np.concatenate(tables, 1))
+
+
+def _waves_by_powers(lmax: int) -> np.ndarray:
+    """cos kθ, k = 0..lmax, and sin kθ, k = 1..lmax, by 1 and c^k, s c^(k-1), k = 1..lmax: Chebyshev polynomials."""
+    found = np.zeros((2 * lmax + 1, 2 * lmax + 1))
+    for k in range(lmax + 1):
+        even = np.polynomial.chebyshev.cheb2poly([0] * k + [1])
+        found[k, [0, *range(1, 2 * k, 2)]] = even
+        if k:  # sin kθ = s U_(k-1)(c), and U_(k-1) = T_k' / k
+            found[lmax + k, 2 : 2 * k + 1 : 2] = np.polynomial.polynomial.polyder(even) / k
+    return found
+
+
+def _powers(direction: Tensor, lmax: int) -> tuple[Tensor, Tensor]:
+    """1 and c^k, s c^(k-1), k = 1..lmax, of β and of α, [2 lmax + 1, E]; for low degrees: fewer calls than `waves`."""
+    cos_b, sin_b, cos_a, sin_a = _angles(direction)
+    last = torch.stack([cos_b, cos_a, sin_b, sin_a]).view(2, 2, -1)  # cosines and sines of both
+    c, made = last[0], [torch.ones_like(last[:1]), last]
+    for _ in range(lmax - 1):
+        last = c * last
+        made.append(last)
+    polar, azimuthal = torch.cat(made[: lmax + 1]).unbind(1)
+    return polar, azimuthal
 
 
 def by_products(direction: Tensor, lmax: int, table: np.ndarray) -> Float[Tensor, "edges entries"]:
-    """The products of the waves of both angles, order by order, times a table: all entries in one matrix product."""
-    polar, azimuthal = waves(direction, lmax)
+    """The products of the powers of both angles times a table: all entries in one matrix product."""
+    polar, azimuthal = _powers(direction, lmax)
     constant = torch.tensor(table, dtype=direction.dtype, device=direction.device)
     edges, size = len(direction), max(64, CACHED // sum(table.shape))
     if direction.device.type != "cpu" or edges <= size:
