@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.harness import Table, arguments, compare, finish, peer, start
-from benchmarks.so3.uvu import passes
+from benchmarks.so3.uvu import compiled, passes
 from intertwine.so3 import Irreps, TensorProduct
 
 COLUMNS = ["forward", "forward + backward", "double backward"]
@@ -37,11 +37,13 @@ def main() -> None:
     parser.add_argument("--degrees", type=int, nargs="+", default=[1, 2, 3])
     parser.add_argument("--batch", type=int, default=1000)
     parser.add_argument("--dtype", choices=["float32", "float64"], default="float32")
+    parser.add_argument("--compile", action="store_true", help="both sides through torch.compile")
     options = parser.parse_args()
     start(options)
     o3 = peer("e3nn.o3") if peer("e3nn") else None
     dtype, generator = getattr(torch, options.dtype), torch.Generator().manual_seed(0)
-    table = Table(f"modes, degrees 0..L, batch {options.batch}, {options.dtype}", COLUMNS)
+    size = f"batch {options.batch}, {options.dtype}{', compiled' if options.compile else ''}"
+    table = Table(f"modes, degrees 0..L, {size}", COLUMNS[:2] if options.compile else COLUMNS)
     table.head()
     for name, (mode, *channels, shared) in CASES.items():
         for lmax in options.degrees:
@@ -50,7 +52,7 @@ def main() -> None:
             shapes = ((options.batch, sides[0].dim), (options.batch, sides[1].dim), (product.weight_numel,))
             x, y, w = (torch.randn(*shape, generator=generator, dtype=dtype) for shape in shapes)
             w = w if shared else torch.randn(options.batch, len(w), generator=generator, dtype=dtype)
-            steps, error = {"intertwine": passes(product, (x, y, w))}, {}
+            made, error = {"intertwine": (product, (x, y, w))}, {}
             if o3:
                 kinds = [str(side).replace(" ", "") for side in sides]
                 paths = [(p.i1, p.i2, p.i3, mode, True) for p in product.paths]
@@ -58,9 +60,12 @@ def main() -> None:
                     warnings.simplefilter("ignore")
                     theirs = o3.TensorProduct(*kinds, paths, shared_weights=shared, internal_weights=False).to(dtype)
                 given = (e3nn_layout(x, sides[0]), e3nn_layout(y, sides[1]), w)
-                steps["e3nn"] = passes(theirs, given)
+                made["e3nn"] = theirs, given
                 error["e3nn"] = (e3nn_layout(product(x, y, w), sides[2]) - theirs(*given)).abs().max().item()
-            timings = {c: compare({n: s[c] for n, s in steps.items()}, repeats=options.repeats) for c in COLUMNS}
+            if options.compile:
+                made = {name.removesuffix(" compiled"): pair for name, pair in compiled(made).items()}
+            steps = {name: passes(*pair) for name, pair in made.items()}
+            timings = {c: compare({n: s[c] for n, s in steps.items()}, repeats=options.repeats) for c in table.columns}
             table.add(f"{name}, L = {lmax}", timings, error)
     finish(options, [table])
 

@@ -57,6 +57,7 @@ class ClebschGordan(nn.Module):
                 parts.append(paths[p].scale * clebsch_gordan(l1, l2, l3).reshape(-1, 2 * l3 + 1).T)
             tables.append(np.concatenate(parts))
         self._tables = Constants(tables, any_dtype=True)
+        self._factors = tuple(self._dot_factor(*group) for group in self.groups)
         self._by_channels = self._channel_plan() if self._goes_by_channels() else None
 
     def _degree(self, side: int, piece: int) -> int:
@@ -65,6 +66,14 @@ class ClebschGordan(nn.Module):
     def _channels(self, path: Path) -> tuple[int, int, int]:
         counts = [stop - start for _, start, stop in (self.pieces[0][path.i1], self.pieces[1][path.i2])]
         return *counts, self.sides[2].blocks[path.i3][1]
+
+    def _dot_factor(self, i1: int, i2: int, members: tuple[int, ...]) -> float | None:
+        """What is left of the coefficients of a single path with a scalar: a number times a dot product."""
+        l3 = self.sides[2].blocks[self.paths[members[0]].i3][0].l
+        l1, l2 = self._degree(0, i1), self._degree(1, i2)
+        if len(members) > 1 or 0 not in (l1, l2, l3):
+            return None
+        return self.paths[members[0]].scale * float(clebsch_gordan(l1, l2, l3).flat[0])
 
     def _goes_by_channels(self) -> bool:
         """Whether each channel of the product is made of one channel of each factor, both taken from whole blocks."""
@@ -91,8 +100,7 @@ class ClebschGordan(nn.Module):
             x, y = span(0, blocks[0], ends[0]), span(1, blocks[1], ends[1])
             outs = [span(2, self.paths[p].i3, ends[2]) for p in members]
             rows = [s.rows for s in (x, y, outs[0])]
-            if len(members) == 1 and 1 in rows:
-                factor = float(self._tables.arrays[t][0, 0])
+            if (factor := self._factors[t]) is not None:
                 scalars.append(ScalarPath((x, y, outs[0]), rows.index(1), factor, weights[members[0]]))
             else:
                 first = accumulate((s.rows for s in outs), initial=0)
@@ -148,11 +156,15 @@ class ClebschGordan(nn.Module):
             blocks = self.sides[side].split(x)
             taken.append([blocks[i].narrow(-1, a, b - a).movedim(-2, 0).contiguous() for i, a, b in self.pieces[side]])
         out: dict[int, Tensor] = {}
-        for (i1, i2, members), table in zip(self.groups, tables):
+        for (i1, i2, members), table, factor in zip(self.groups, tables, self._factors):
             x, y, rest = self._meeting(taken[0][i1], taken[1][i2], [weights[p] for p in members])
-            pairs = x.unsqueeze(1) * y
-            products = (table @ pairs.reshape(table.shape[1], -1)).view(len(table), *pairs.shape[2:])
-            rows = products.split([self.sides[2].blocks[self.paths[p].i3][0].dim for p in members])
+            dims = [self.sides[2].blocks[self.paths[p].i3][0].dim for p in members]
+            if factor is not None:
+                rows = [factor * (x * y if dims[0] > 1 else (x * y).sum(0, keepdim=True))]
+            else:
+                pairs = x.unsqueeze(1) * y
+                products = (table @ pairs.reshape(table.shape[1], -1)).view(len(table), *pairs.shape[2:])
+                rows = products.split(dims)
             for p, z, w in zip(members, rows, rest):
                 k = self.paths[p].i3
                 z = self._weighted(z, w)
