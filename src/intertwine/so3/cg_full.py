@@ -62,8 +62,8 @@ class FullProduct(nn.Module):
             sides, pieces = (sides[1], sides[0], sides[2]), pieces[::-1]
             paths = tuple(path._replace(i1=path.i2, i2=path.i1) for path in paths)
         self.sides, self.pieces, self.dim = sides, pieces, rep_out.dim
-        self.degrees = (*([side.blocks[i][0].l for i, _, _ in own] for side, own in zip(sides, pieces)),)
-        self.degrees = (*self.degrees, [irrep.l for irrep, _ in sides[2].blocks])
+        factors = ([side.blocks[i][0].l for i, _, _ in own] for side, own in zip(sides, pieces))
+        self.degrees = (*factors, [irrep.l for irrep, _ in rep_out.blocks])
         self.channels = tuple([stop - first for _, first, stop in own] for own in pieces)
         self.terms = tuple(self._term(n, path) for n, path in enumerate(paths))
         inside = [(u, v, rep_out.blocks[t.i3][1]) for t, u, v in self._sizes()]
