@@ -116,12 +116,14 @@ def test_transforms(generator):
 
 
 @pytest.mark.slow
-def test_compiled_for_any_number_of_samples(generator):
-    product, given = setting(CASES["natural"], generator, (5,))
+@pytest.mark.parametrize("per_sample", [False, True])
+def test_compiled_for_any_number_of_samples(per_sample, generator):
+    product, given = setting(CASES["natural"], generator, (5,), per_sample)
     x, y, w = (a.detach() for a in given)
     compiled = torch.compile(product, fullgraph=True, backend="aot_eager", dynamic=True)
     for n in (4, 5):
-        assert_close(compiled(x[:n], y[:n], w), product(x[:n], y[:n], w), **EXACT)
+        few = x[:n], y[:n], w[:n] if per_sample else w
+        assert_close(compiled(*few), product(*few), **EXACT)
 
 
 @pytest.mark.slow

@@ -164,6 +164,10 @@ class FullProduct(nn.Module):
 
         def add(k: int, made: Tensor, w: Tensor) -> None:
             """made [samples, components, v·u] times w [.., v·u, w]"""
+            if not shared and torch.compiler.is_compiling():  # fused, where small products for each sample are slow
+                sums = (made.unsqueeze(3) * w.unsqueeze(1)).sum(2)
+                out[k] = sums if out[k] is None else out[k] + sums
+                return
             if not shared:
                 out[k] = torch.bmm(made, w) if out[k] is None else torch.baddbmm(out[k], made, w)
                 return
