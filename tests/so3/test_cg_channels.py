@@ -110,6 +110,10 @@ def test_transforms_and_other_shapes_take_the_ordinary_way(generator):
     assert_close(by_transform, torch.autograd.grad(product(x, y, w).square().sum(), w)[0], **EXACT)
     assert_close(product(x[None], y[None], w)[0], whole, **EXACT)
     assert_close(product(x[:1], y, w)[:1], whole[:1], **EXACT)
+    rows = torch.stack([w, 2 * w])
+    assert_close(product(x, y, rows[:1]), whole, **EXACT)  # one weight for all, in a row of its own
+    with pytest.raises(RuntimeError):
+        product(x, y, rows)
 
 
 def test_a_call_in_inference_mode_leaves_training_as_it_was(generator):

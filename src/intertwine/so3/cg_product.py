@@ -134,7 +134,8 @@ class ClebschGordan(nn.Module):
         tables = self._tables(x1)
         if self._by_channels and x1.device.type == "cpu" and not torch.compiler.is_compiling() and not transforming():
             same = {x1.dtype, x2.dtype} | ({weight.dtype} if self.weighted else set()) == {tables[0].dtype}
-            if same and x1.ndim == x2.ndim == 2 and len(x1) == len(x2):
+            own = weight is None or weight.ndim == 1 or weight.shape[:-1] == x1.shape[:-1]
+            if same and own and x1.ndim == x2.ndim == 2 and len(x1) == len(x2):
                 return channel_product(self._by_channels, tables, x1, x2, weight)
         weights = [None] * len(self.paths) if weight is None else self._split(weight)
         largest = max(pairs * c for pairs, _, c in self.widths())
