@@ -20,6 +20,7 @@ from intertwine.reps import Points
 
 VALID = 1_000_000  # seeds of systems for validation start here
 EVERY = 20  # epochs between validations
+PUBLISHED_SIZE = {"train": 3000, "valid": 2000, "test": 2000, "batch": 100}
 Inputs = tuple[torch.Tensor, torch.Tensor, torch.Tensor]  # positions, velocities [systems, n, 3], charges [systems, n]
 
 # EGNN and what arXiv:2102.09844 compares it with, from a generator of weights.
@@ -148,3 +149,9 @@ def in_order(numbers: Numbers) -> tuple[str, str]:
     names = sorted((n for n in MODELS if f"{n} error" in numbers), key=lambda n: -numbers[f"{n} error"])
     errors = ", ".join(f"{name} {numbers[f'{name} error']:.4f}" for name in names)
     return errors, ", ".join(f"{name} {numbers[f'{name} seconds']:.0f}" for name in names if name != "linear")
+
+
+def errors_and_seconds(numbers: Numbers) -> str:
+    """Both in one line."""
+    errors, seconds = in_order(numbers)
+    return f"{errors}; CPU seconds: {seconds}"

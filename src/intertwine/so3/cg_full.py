@@ -14,13 +14,13 @@ import torch
 from torch import Tensor, nn
 
 from ..maps.constants import Constants
+from .cg_channels import LEAST_SAMPLES
 from .couplings import Path, Piece
 from .irreps import Irreps
 from .wigner import clebsch_gordan
 
 CHUNK = 1 << 22  # numbers that meet the weights in one chunk of samples on the CPU; measured
 FULL_CHANNELS, FULL_DEGREE = 8, 2  # with fewer channels, above this degree, products of pairs are faster; measured
-LEAST_SAMPLES = 32  # below, a call costs more than the cache saves
 
 
 @dataclass(frozen=True)
@@ -62,8 +62,8 @@ class FullProduct(nn.Module):
             sides, pieces = (sides[1], sides[0], sides[2]), pieces[::-1]
             paths = tuple(path._replace(i1=path.i2, i2=path.i1) for path in paths)
         self.sides, self.pieces, self.dim = sides, pieces, rep_out.dim
-        factors = ([side.blocks[i][0].l for i, _, _ in own] for side, own in zip(sides, pieces))
-        self.degrees = (*factors, [irrep.l for irrep, _ in rep_out.blocks])
+        of_factors = ([side.blocks[i][0].l for i, _, _ in own] for side, own in zip(sides, pieces))
+        self.degrees = (*of_factors, [irrep.l for irrep, _ in rep_out.blocks])
         self.channels = tuple([stop - first for _, first, stop in own] for own in pieces)
         self.terms = tuple(self._term(n, path) for n, path in enumerate(paths))
         inside = [(u, v, rep_out.blocks[t.i3][1]) for t, u, v in self._sizes()]
@@ -218,18 +218,19 @@ class FullProduct(nn.Module):
         self, xs: list[Tensor], ys: list[Tensor], weights: list[Tensor], out: list[Tensor | None]
     ) -> None:
         """Weights meet a scalar; the matrix of each sample that they make acts on the channels of the other factor."""
-        for way, scalars, others in (("x first", xs, ys), ("y first", ys, xs)):
-            for term in self.terms:
-                if term.way != way:
-                    continue
-                i, j = (term.i1, term.i2) if way == "x first" else (term.i2, term.i1)
-                w = weights[term.path] if way == "x first" else weights[term.path].transpose(0, 1)
-                matrix = (scalars[i][:, 0] @ w.flatten(1)).unflatten(1, w.shape[1:])
-                other, old = others[j], out[term.i3]
-                if other.shape[2] == 1:
-                    out[term.i3] = other * matrix if old is None else torch.addcmul(old, other, matrix)
-                else:
-                    out[term.i3] = torch.bmm(other, matrix) if old is None else torch.baddbmm(old, other, matrix)
+        for term in self.terms:
+            x, y, w, old = xs[term.i1], ys[term.i2], weights[term.path], out[term.i3]
+            if term.way == "x first":
+                scalar, other = x[:, 0], y
+            elif term.way == "y first":
+                scalar, other, w = y[:, 0], x, w.transpose(0, 1)
+            else:
+                continue
+            matrix = (scalar @ w.flatten(1)).unflatten(1, w.shape[1:])
+            if other.shape[2] == 1:
+                out[term.i3] = other * matrix if old is None else torch.addcmul(old, other, matrix)
+            else:
+                out[term.i3] = torch.bmm(other, matrix) if old is None else torch.baddbmm(old, other, matrix)
 
 
 def _rows(w: Tensor) -> Tensor:

@@ -13,13 +13,12 @@ from torch import Tensor, nn
 
 from ..maps.constants import Constants
 from ..maps.own_derivatives import transforming
-from .cg_channels import Branch, ChannelPlan, Group, ScalarPath, Span, channel_product
+from .cg_channels import LEAST_SAMPLES, Branch, ChannelPlan, Group, ScalarPath, Span, channel_product
 from .couplings import Path, Piece, weight_shape
 from .irreps import Irreps
 from .wigner import clebsch_gordan
 
 CACHED = 3 << 17  # numbers in the products of one chunk of samples on the CPU; measured
-LEAST_SAMPLES = 32  # below, a call costs more than the cache saves
 
 
 class ClebschGordan(nn.Module):

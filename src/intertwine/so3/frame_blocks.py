@@ -11,7 +11,7 @@ from ..maps.constants import known_to_compilers
 from .wigner import _climb, _frozen
 
 CACHED = 1 << 16  # numbers in one chunk of matrices on the CPU; measured
-DIRECT = 3  # up to this degree the product of both waves is worth its zeros; measured
+DIRECT = 3  # up to this degree one product for both angles is worth its zeros; measured
 
 
 @lru_cache(maxsize=32)
